@@ -1,0 +1,128 @@
+"""What can go wrong, as one small tree.
+
+EdgekitError
+├── UsageError         2   wrong from the command line alone
+├── UserError          1   the user can fix it; found by looking outside the command line
+│   ├── ModelError         a model file: unreadable, unsafe, unsupported
+│   ├── DataError          --data, --preprocess, --metric and what they name
+│   ├── ProfileError       a hardware profile
+│   ├── MissingExtra       a framework that is not installed
+│   ├── OutputError        the place where the output should go
+│   ├── ConversionError    a model or layer that cannot be converted as asked
+│   ├── ParityError        an artifact that does not agree with its source
+│   └── DeviceError        a device or its runtime
+├── GateError          3   a budget was not met; the outputs are still written
+├── Interrupted      130   Ctrl-C
+└── Terminated       143   SIGTERM
+
+Anything else that is raised is a bug (70) and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class EdgekitError(Exception):
+    """A failure that edgekit explains in one line.
+
+    Args:
+        message: What was wrong, the value that came, and what is allowed.
+        fix: What to type or change next, without a full stop.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, fix: str = "") -> None:
+        super().__init__(message)
+        self.message = one_line(message)
+        self.fix = one_line(fix)
+
+    def __str__(self) -> str:
+        """The message and the fix on one line, as the command line prints them."""
+        return f"{self.message}. Fix: {self.fix}" if self.fix else self.message
+
+
+class UsageError(EdgekitError):
+    """Wrong from the command line alone."""
+
+    exit_code = 2
+
+
+class UserError(EdgekitError):
+    """Something outside the command line that the user can fix."""
+
+
+class ModelError(UserError):
+    """A model file that cannot be read, trusted or used."""
+
+
+class DataError(UserError):
+    """Data, preprocessing or a metric that does not fit."""
+
+
+class ProfileError(UserError):
+    """An unknown or invalid hardware profile."""
+
+
+class MissingExtra(UserError):
+    """A framework that this needs and this environment lacks."""
+
+
+class OutputError(UserError):
+    """An output that cannot be written or must not be replaced."""
+
+
+class ConversionError(UserError):
+    """A model that cannot be converted as asked."""
+
+
+class ParityError(UserError):
+    """An artifact whose outputs do not agree with its source."""
+
+
+class DeviceError(UserError):
+    """A device, or a runtime on it, that cannot be used."""
+
+
+class GateError(EdgekitError):
+    """A budget or gate that was not met."""
+
+    exit_code = 3
+
+
+class Interrupted(EdgekitError):
+    """The user pressed Ctrl-C."""
+
+    exit_code = 130
+
+
+class Terminated(EdgekitError):
+    """The process was asked to end (SIGTERM)."""
+
+    exit_code = 143
+
+
+def one_line(text: str) -> str:
+    """Folds white space and line breaks, so that a message stays one line."""
+    return " ".join(text.split())
+
+
+def to_wire(error: EdgekitError) -> dict[str, str]:
+    """An error as plain data, to cross from a worker process to its parent."""
+    return {"type": type(error).__name__, "message": error.message, "fix": error.fix}
+
+
+def from_wire(wire: dict[str, str]) -> EdgekitError:
+    """The inverse of `to_wire`."""
+    return _BY_NAME.get(wire["type"], UserError)(wire["message"], wire["fix"])
+
+
+def _tree(root: type[EdgekitError]) -> dict[str, type[EdgekitError]]:
+    found = {root.__name__: root}
+    for child in root.__subclasses__():
+        found.update(_tree(child))
+    return found
+
+
+_BY_NAME = _tree(EdgekitError)

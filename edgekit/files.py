@@ -1,0 +1,82 @@
+"""Outputs that appear whole or not at all, and what may be replaced.
+
+A stage writes into a staging directory beside its output; `publish` moves everything into place
+and writes the manifest last. Anything that goes wrong before leaves the directory as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gzip
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from edgekit.errors import OutputError
+
+
+@contextlib.contextmanager
+def staging(output: Path) -> Iterator[Path]:
+    """A directory on the output's file system, removed at the end.
+
+    Raises:
+        OutputError: The place cannot be written.
+    """
+    parent = output.absolute().parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        name = tempfile.mkdtemp(prefix=".edgekit-", dir=parent)
+    except OSError as error:
+        raise unwritable(output, error) from None
+    try:
+        yield Path(name)
+    except OSError as error:
+        if error.errno is None or not _is_output_trouble(error):
+            raise
+        raise unwritable(output, error) from None
+    finally:
+        shutil.rmtree(name, ignore_errors=True)
+
+
+def publish(files: Sequence[tuple[Path, Path]]) -> None:
+    """Moves staged files (from, to) into place, in order; the last one seals the set.
+
+    Raises:
+        OutputError: One of them cannot be put there.
+    """
+    for staged, final in files:
+        try:
+            with staged.open("rb+") as handle:
+                os.fsync(handle.fileno())
+            staged.replace(final)
+        except OSError as error:
+            raise unwritable(final, error) from None
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Writes one file whole or not at all."""
+    with staging(path) as directory:
+        staged = directory / "file"
+        staged.write_bytes(data)
+        publish([(staged, path)])
+
+
+def gzip_size_bytes(paths: Sequence[Path]) -> int:
+    """The size of the files, each gzipped at level 9, in bytes."""
+    return sum(len(gzip.compress(path.read_bytes(), 9, mtime=0)) for path in paths)
+
+
+def unwritable(path: Path, error: OSError) -> OutputError:
+    """The one line for an output that cannot be written."""
+    reason = error.strerror or str(error)
+    return OutputError(
+        f"cannot write {path}: {reason}",
+        "free some space there" if "space" in reason.lower() else "choose another -o",
+    )
+
+
+def _is_output_trouble(error: OSError) -> bool:
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG)

@@ -1,0 +1,118 @@
+"""Manifests: written last and atomically, read back with the key named when one is wrong."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+
+from edgekit import hashing
+from edgekit.errors import OutputError, UserError
+from edgekit.types import ArtifactInfo, Manifest
+
+SUFFIX = ".edgekit.json"
+
+_LIBRARIES = (
+    "edgekit", "ai-edge-litert", "keras", "litert-quantizer", "nncf", "numpy", "onnx",
+    "onnxruntime", "openvino", "tensorflow", "tf_keras",
+)  # fmt: skip
+
+
+def path_for(output: Path) -> Path:
+    """Where the manifest of an output stands: `m.tflite` → `m.tflite.edgekit.json`."""
+    return output.with_name(output.name + SUFFIX)
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The manifest as it is written: indented JSON with a final line break."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+
+
+def read(output: Path) -> Manifest | None:
+    """The manifest beside an output, or None where there is none.
+
+    Raises:
+        UserError: It is there and cannot be read.
+    """
+    path = path_for(output)
+    if not path.is_file():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise UserError(
+            f"{path} is not a manifest of this edgekit version: {error}",
+            "remove it, or make the artifact again with --force",
+        ) from None
+
+
+def matches(output: Path, manifest: Manifest) -> bool:
+    """Whether every file of an output has the bytes that its manifest states."""
+    for entry in manifest.artifact.files:
+        path = output.parent / entry.path
+        if not path.is_file() or hashing.sha256_file(path) != entry.sha256:
+            return False
+    return True
+
+
+def may_replace(output: Path, *, force: bool) -> None:
+    """Refuses to replace anything but an untouched output of edgekit.
+
+    Raises:
+        OutputError: Something else stands in the way, and force is False.
+    """
+    if force or not (output.exists() or output.is_symlink()):
+        return
+    try:
+        found = read(output)
+    except UserError:
+        found = None
+    if found is None or not matches(output, found):
+        raise OutputError(
+            f"{output} exists and is not an unchanged output of edgekit",
+            "add --force to replace it, or choose another -o",
+        )
+
+
+def up_to_date(output: Path, request_sha256: str) -> Manifest | None:
+    """The manifest of an output that the same request already made, or None."""
+    try:
+        found = read(output)
+    except UserError:
+        return None
+    if found is None or found.request_sha256 != request_sha256 or not matches(output, found):
+        return None
+    return found
+
+
+def versions() -> dict[str, str]:
+    """The versions of edgekit, Python and every library that shapes an artifact."""
+    found = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def artifact_info(
+    paths: tuple[Path, ...], *, format_name: str, precision: str | None, gzip_bytes: int
+) -> ArtifactInfo:
+    """Describes an artifact of one or several files; the first is the main one."""
+    files = tuple(
+        msgspec.structs.replace(hashing.file_ref(path), path=path.name) for path in paths
+    )
+    several = len(files) > 1
+    listing = [(entry.path, entry.sha256) for entry in files]
+    return ArtifactInfo(
+        path=paths[0].name,
+        sha256=hashing.sha256_listing(listing) if several else files[0].sha256,
+        format=format_name,
+        precision=precision,
+        size_bytes=sum(entry.size_bytes for entry in files),
+        gzip_bytes=gzip_bytes,
+        files=files,
+    )

@@ -1,0 +1,131 @@
+"""Finds converters, sources, targets and runtimes by name, and imports them only then.
+
+This is the one place that imports by name: a backend module imports its framework at its top, and
+a missing framework becomes one line that says what to install. Third parties add converters,
+targets and profiles through the entry-point groups `edgekit.converters`, `edgekit.targets` and
+`edgekit.profiles`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from importlib import metadata
+from types import ModuleType
+from typing import NamedTuple
+
+from edgekit.errors import DeviceError, MissingExtra, UserError
+
+
+class Backend(NamedTuple):
+    """Where a backend lives, the extra that brings its frameworks, and their import names."""
+
+    module: str
+    extra: str | None
+    needs: tuple[str, ...]
+
+
+CONVERTERS = {
+    "tflite": Backend("edgekit.converters.tflite", "tflite", ("litert_quantizer",)),
+    "openvino": Backend("edgekit.converters.openvino", "openvino", ("openvino", "nncf")),
+}
+PLANNED_CONVERTERS = ("onnx", "tensorrt", "ethos_u", "c_array", "c_source")
+"""Formats that profiles name and that no converter of this version writes."""
+
+SOURCES = {
+    "keras": Backend("edgekit.keras_source", "tensorflow", ("tensorflow", "tf_keras", "h5py")),
+    "tflite": Backend("edgekit.tflite_source", None, ("ai_edge_litert",)),
+    "onnx": Backend("edgekit.onnx_source", "onnx", ("onnx", "onnxruntime")),
+}
+RUNTIMES = {
+    "litert": Backend("edgekit.targets.runner.litert", None, ("ai_edge_litert",)),
+    "openvino": Backend("edgekit.targets.runner.openvino", "openvino", ("openvino",)),
+    "onnxruntime": Backend("edgekit.targets.runner.onnxruntime", "onnx", ("onnxruntime",)),
+}
+TARGETS = {"local": Backend("edgekit.targets.local", None, ())}
+PLANNED_TARGETS = ("ssh", "adb", "qemu")
+
+_GROUPS = {
+    "converter": (CONVERTERS, "edgekit.converters"),
+    "source": (SOURCES, None),
+    "runtime": (RUNTIMES, None),
+    "target": (TARGETS, "edgekit.targets"),
+}
+
+
+def has_module(name: str) -> bool:
+    """Whether a module could be imported, without importing it."""
+    return importlib.util.find_spec(name) is not None
+
+
+def missing(backend: Backend) -> tuple[str, ...]:
+    """The import names that a backend needs and this environment lacks."""
+    return tuple(name for name in backend.needs if not has_module(name))
+
+
+def exists(kind: str, name: str) -> bool:
+    """Whether a backend of this kind is known, installed or not."""
+    table, group = _GROUPS[kind]
+    return name in table or (group is not None and name in _entry_points(group))
+
+
+def converter(name: str) -> ModuleType:
+    """The converter module of a format.
+
+    Raises:
+        MissingExtra: Its framework is not installed.
+        UserError: No converter of this name exists in this version.
+    """
+    if not exists("converter", name) and name in PLANNED_CONVERTERS:
+        raise UserError(
+            f"edgekit {metadata.version('edgekit')} has no converter for '{name}' yet",
+            "choose a target whose format is tflite or openvino (edgekit profiles list)",
+        )
+    return _load("converter", name)
+
+
+def source(name: str) -> ModuleType:
+    """The module that reads models of a format family: keras, tflite or onnx."""
+    return _load("source", name)
+
+
+def runtime(name: str) -> ModuleType:
+    """The runner's module that executes artifacts with a runtime."""
+    return _load("runtime", name)
+
+
+def target(name: str) -> ModuleType:
+    """The module that reaches one kind of device."""
+    if not exists("target", name) and name in PLANNED_TARGETS:
+        raise DeviceError(
+            f"edgekit {metadata.version('edgekit')} cannot reach {name}:// devices yet",
+            "bench on this machine with --device local",
+        )
+    return _load("target", name)
+
+
+def require(backend: Backend, what: str) -> None:
+    """Raises MissingExtra when a backend's frameworks are not installed."""
+    lacking = missing(backend)
+    if lacking:
+        raise MissingExtra(
+            f"{what} needs {', '.join(lacking)}, which is not installed here",
+            f"pip install 'edgekit[{backend.extra}]'",
+        )
+
+
+def _load(kind: str, name: str) -> ModuleType:
+    table, group = _GROUPS[kind]
+    if name in table:
+        require(table[name], f"the {name} {kind}")
+        return importlib.import_module(table[name].module)
+    found = _entry_points(group) if group else {}
+    if name in found:
+        module = found[name].load()
+        assert isinstance(module, ModuleType), f"entry point {name} of {group} is not a module"
+        return module
+    raise UserError(f"unknown {kind} '{name}'; known: {', '.join(sorted({*table, *found}))}")
+
+
+def _entry_points(group: str) -> dict[str, metadata.EntryPoint]:
+    return {point.name: point for point in metadata.entry_points(group=group)}

@@ -1,0 +1,138 @@
+"""Runs what can crash, or what brings a heavy framework, in a child process.
+
+A worker holds one object of a named class and calls its methods by name; arguments and answers
+are JSON, arrays travel as files. The child's own prints, C++ ones included, go to a log and never
+to stdout. A crash becomes one line; the child dies with its parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from edgekit.errors import ConversionError, EdgekitError, from_wire
+
+
+class WorkerBug(RuntimeError):
+    """An unexpected exception inside a worker: carries the child's traceback."""
+
+
+QUIET_ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_ENABLE_ONEDNN_OPTS": "1",
+    "KERAS_BACKEND": "tensorflow",
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "NNCF_CI": "1",  # nncf's own switch for "send no telemetry"
+    "PYTHONHASHSEED": "0",
+    "GRPC_VERBOSITY": "NONE",
+}
+
+
+class Worker:
+    """A child process with one object in it.
+
+    Args:
+        reference: `module:Class`; constructed in the child without arguments at the first call.
+        what: What runs there, for the message when it crashes.
+    """
+
+    def __init__(self, reference: str, what: str) -> None:
+        self._what = what
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 closed in close()
+        requests, self._requests = _pipe()
+        self._answers, answers = _pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "edgekit.worker", reference, str(requests), str(answers)],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            pass_fds=(requests, answers),
+            env={**os.environ, **QUIET_ENVIRONMENT},
+            start_new_session=True,  # Ctrl-C goes to the parent alone, which then ends the child
+        )
+        os.close(requests)
+        os.close(answers)
+        self._reader = os.fdopen(self._answers, "rb")
+
+    def call(self, method: str, **arguments: Any) -> Any:
+        """Calls a method in the child and waits for its answer.
+
+        Raises:
+            EdgekitError: As raised in the child, or ConversionError if the child died.
+            WorkerBug: Any other exception in the child, with its traceback.
+        """
+        request = json.dumps({"method": method, "arguments": arguments}, default=str)
+        try:
+            _write_all(self._requests, request.encode() + b"\n")
+            line = self._reader.readline()
+        except BrokenPipeError:
+            line = b""
+        if not line:
+            raise self._death()
+        answer = json.loads(line)
+        if "error" in answer:
+            raise from_wire(answer["error"])
+        if "bug" in answer:
+            raise WorkerBug(f"{self._what} failed\n{answer['bug']}")
+        return answer["value"]
+
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    def close(self) -> None:
+        """Ends the child; safe to call twice."""
+        if not self._reader.closed:
+            os.close(self._requests)
+            self._reader.close()
+            self._log.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _death(self) -> EdgekitError:
+        code = self._process.wait()
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        self._log.seek(0)
+        lines = [text for text in self._log.read().decode(errors="replace").splitlines() if text]
+        last = f"; its last words: {lines[-1][:300]}" if lines else ""
+        hint = "give the machine more memory" if how == "SIGKILL" else "try another --precision"
+        return ConversionError(f"{self._what} crashed ({how}){last}", hint)
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A temporary directory that is gone afterwards, whatever happens."""
+    with tempfile.TemporaryDirectory(prefix="edgekit-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+def _pipe() -> tuple[int, int]:
+    read, write = os.pipe()
+    return read, write
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
