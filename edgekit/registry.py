@@ -25,9 +25,27 @@ class Backend(NamedTuple):
     needs: tuple[str, ...]
 
 
+class Format(NamedTuple):
+    """What the stages know of an artifact format without importing its frameworks.
+
+    `hubs` are the forms its converter reads, best first: a Keras model or SavedModel is exported to
+    the first one; "tflite" and "onnx" also say that such a file can itself be the source.
+    `per_tensor` says that its converter can calibrate single tensors (`tensors`, `overrides`).
+    """
+
+    suffix: str
+    runtime: str
+    hubs: tuple[str, ...]
+    per_tensor: bool = False
+
+
 CONVERTERS = {
     "tflite": Backend("edgekit.converters.tflite", "tflite", ("litert_quantizer",)),
     "openvino": Backend("edgekit.converters.openvino", "openvino", ("openvino", "nncf")),
+}
+FORMATS = {
+    "tflite": Format(".tflite", "litert", ("tflite",), per_tensor=True),
+    "openvino": Format(".xml", "openvino", ("savedmodel", "onnx", "tflite")),
 }
 PLANNED_CONVERTERS = ("onnx", "tensorrt", "ethos_u", "c_array", "c_source")
 """Formats that profiles name and that no converter of this version writes."""
@@ -70,23 +88,31 @@ def exists(kind: str, name: str) -> bool:
 
 
 def converter(name: str) -> ModuleType:
-    """The converter module of a format.
+    """The converter module of a format, imported into this process."""
+    return _load("converter", name)
+
+
+def artifact_format(name: str) -> Format:
+    """The facts of a format: built in, or the `FORMAT` of a third party's converter module."""
+    if name in FORMATS:
+        return FORMATS[name]
+    found: Format = converter(name).FORMAT
+    return found
+
+
+def converter_reference(name: str) -> str:
+    """`module:Class` of a format's converter, to run in a worker.
 
     Raises:
         MissingExtra: Its framework is not installed.
         UserError: No converter of this name exists in this version.
     """
-    if not exists("converter", name) and name in PLANNED_CONVERTERS:
-        raise UserError(
-            f"edgekit {metadata.version('edgekit')} has no converter for '{name}' yet",
-            "choose a target whose format is tflite or openvino (edgekit profiles list)",
-        )
-    return _load("converter", name)
+    return _reference("converter", name, "Converter")
 
 
-def source(name: str) -> ModuleType:
-    """The module that reads models of a format family: keras, tflite or onnx."""
-    return _load("source", name)
+def source_reference(name: str) -> str:
+    """`module:Class` of what reads models of a format family: keras, tflite or onnx."""
+    return _reference("source", name, "Source")
 
 
 def runtime(name: str) -> ModuleType:
@@ -102,6 +128,19 @@ def target(name: str) -> ModuleType:
             "bench on this machine with --device local",
         )
     return _load("target", name)
+
+
+def _reference(kind: str, name: str, served: str) -> str:
+    table, _ = _GROUPS[kind]
+    if name in table:
+        require(table[name], f"the {name} {kind}")
+        return f"{table[name].module}:{served}"
+    if kind == "converter" and name in PLANNED_CONVERTERS and not exists(kind, name):
+        raise UserError(
+            f"edgekit {metadata.version('edgekit')} has no converter for '{name}' yet",
+            "choose a target whose format is tflite or openvino (edgekit profiles list)",
+        )
+    return f"{_load(kind, name).__name__}:{served}"
 
 
 def require(backend: Backend, what: str) -> None:

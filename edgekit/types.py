@@ -9,13 +9,16 @@ or *not known*, never zero and never an estimate.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct
 
-Precision = Literal[
-    "fp32", "fp16", "int8", "int8-dynamic", "int8-weight", "int4-weight", "int16x8"
-]
+if TYPE_CHECKING:  # a batch is never encoded, and `--help` must not pay for numpy
+    import numpy as np
+    from numpy.typing import NDArray
+
+Precision = Literal["fp32", "fp16", "int8", "int8-dynamic", "int8-weight", "int4-weight", "int16x8"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 STATIC_PRECISIONS = ("int8", "int16x8")
 """Precisions whose activation ranges come from calibration data."""
@@ -24,12 +27,13 @@ IoType = Literal["float32", "float16", "int8", "uint8", "int16"]
 IO_TYPES: tuple[str, ...] = get_args(IoType)
 
 Role = Literal["train", "val", "calib", "test"]
-ROLES: tuple[str, ...] = get_args(Role)
+ROLES: tuple[Role, ...] = get_args(Role)
 
 SCHEMA_VERSION = 1
 
 PositiveInt = Annotated[int, Meta(gt=0)]
-PositiveFloat = Annotated[float, Meta(gt=0)]
+PositiveFloat = Annotated[float, Meta(gt=0, le=sys.float_info.max)]
+Text = Annotated[str, Meta(min_length=1)]
 Dimension = int | None
 """One axis of a shape; None is a size that may vary."""
 
@@ -50,10 +54,24 @@ class TensorSpec(Struct, frozen=True, forbid_unknown_fields=True):
     zero_point: int | None = None
 
 
+class ModelFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """A model file whose content has been looked at, and found whole and harmless.
+
+    `family` says which source reads it; `format` what it is, whatever its name ends in.
+    """
+
+    path: str
+    family: Literal["keras", "tflite", "onnx"]
+    format: Literal["keras", "h5", "savedmodel", "tflite", "onnx"]
+    sha256: str
+    size_bytes: int
+
+
 class LayerInfo(Struct, frozen=True, forbid_unknown_fields=True):
     """One layer (Keras) or operator (TFLite, ONNX) of a model.
 
     `macs` counts multiply-accumulates of one sample; None where the layer's type has no rule.
+    `version` is the version of a TFLite operator.
     """
 
     name: str
@@ -62,6 +80,7 @@ class LayerInfo(Struct, frozen=True, forbid_unknown_fields=True):
     parameters: int = 0
     macs: int | None = None
     dtype: str | None = None
+    version: PositiveInt | None = None
 
 
 class ModelInfo(Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,6 +105,30 @@ class ModelInfo(Struct, frozen=True, forbid_unknown_fields=True):
     notes: tuple[str, ...] = ()
 
 
+# --------------------------------------------------------------------------------------- data
+
+
+class Batch(Struct, frozen=True, eq=False):
+    """Consecutive samples: arrays of shape [n, …] by input name, and their labels if there are."""
+
+    x: dict[str, NDArray[np.generic]]
+    y: NDArray[np.generic] | None = None
+
+
+class Preprocess(Struct, frozen=True, forbid_unknown_fields=True):
+    """What `--preprocess` does to raw values, in this order: (x / divide_by − mean) / std.
+
+    `mean` and `std` hold one value, or one per channel; empty leaves that part out. `bgr` turns
+    the channels around first.
+    """
+
+    text: str
+    divide_by: float = 1.0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    bgr: bool = False
+
+
 # ----------------------------------------------------------------------------------- profiles
 
 
@@ -104,7 +147,7 @@ class Hardware(Struct, frozen=True, forbid_unknown_fields=True):
 class PrecisionRules(Struct, frozen=True, forbid_unknown_fields=True):
     """The `[precision]` table: what the runtime executes, and what convert does by default."""
 
-    supported: tuple[Precision, ...]
+    supported: Annotated[tuple[Precision, ...], Meta(min_length=1)]
     default: Precision
     per_channel: bool = True
     input_type: IoType = "float32"
@@ -112,13 +155,24 @@ class PrecisionRules(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OpsRules(Struct, frozen=True, forbid_unknown_fields=True):
-    """The `[ops]` table: operators the runtime limits, with the highest version it has.
+    """The `[ops]` table: TFLite operators that the runtime limits.
 
-    `allowed` None means that the runtime sets no list. `refused` maps an operator to the reason.
+    `allowed` None means that the runtime sets no list. `accelerated` are the operators that the
+    accelerator takes; others in `allowed` run on its CPU. `refused` maps an operator to the reason,
+    `max_version` to the highest version that the runtime has, where it looks at versions.
     """
 
-    allowed: dict[str, PositiveInt] | None = None
-    refused: dict[str, str] = {}
+    allowed: tuple[Text, ...] | None = None
+    accelerated: tuple[Text, ...] | None = None
+    refused: dict[str, Text] = {}
+    max_version: dict[str, PositiveInt] = {}
+
+
+Technique = Literal[
+    "fp32", "fp16", "int8", "int8-dynamic", "int8-weight", "int4-weight", "int16x8",
+    "channels", "prune", "cluster",
+]  # fmt: skip
+"""What a profile's `[gain]` can speak of: the precisions, and the compression techniques."""
 
 
 class Gain(Struct, frozen=True, forbid_unknown_fields=True):
@@ -163,29 +217,82 @@ class EthosUOptions(Struct, frozen=True, forbid_unknown_fields=True):
 class Profile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a piece of hardware and its runtime can do, as data.
 
-    `sources` gives, for each figure (by its dotted key, e.g. "hardware.clock_hz"), where it
-    comes from. `channel_multiple` is the channel count that the target's kernels like.
+    `format` names a converter, `runtime` what executes its artifacts. `sources` gives, for each
+    figure (by its dotted key, e.g. "hardware.clock_hz"), where it comes from. `notes` say what an
+    engineer has to know before deploying there. `channel_multiple` is the channel count that the
+    target's kernels like.
     """
 
-    name: str
-    title: str
-    source: str
-    format: Literal["tflite", "openvino", "onnx", "tensorrt", "ethos_u"]
-    runtime: Literal[
-        "litert", "openvino", "onnxruntime", "tensorrt", "tflm", "ethos-u", "edgetpu"
-    ]
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]*$(?!\n)", max_length=80)]
+    title: Text
+    source: Text
+    format: Annotated[str, Meta(examples=["tflite", "openvino", "onnx", "tensorrt", "ethos_u"])]
+    runtime: Annotated[
+        str,
+        Meta(
+            examples=[
+                "litert", "openvino", "onnxruntime", "tensorrt", "tflm", "ethos-u", "edgetpu",
+            ]
+        ),
+    ]  # fmt: skip
     kind: Literal["cpu", "gpu", "npu", "mcu"]
     precision: PrecisionRules
     hardware: Hardware = Hardware()
     ops: OpsRules = OpsRules()
-    gain: dict[str, Gain] = {}
+    gain: dict[Technique, Gain] = {}
     channel_multiple: PositiveInt = 8
     static_batch_only: bool = False
-    sources: dict[str, str] = {}
+    sources: dict[str, Text] = {}
+    notes: tuple[Text, ...] = ()
     litert: LitertOptions | None = None
     openvino: OpenvinoOptions | None = None
     tensorrt: TensorrtOptions | None = None
     ethos_u: EthosUOptions | None = None
+
+
+class Finding(Struct, frozen=True, forbid_unknown_fields=True):
+    """Something about a model that a target does not support.
+
+    "error" means that it will not run there, "cpu" that it runs beside the accelerator, "unknown"
+    that it cannot be judged before conversion. `layer` None means the model as a whole.
+    """
+
+    layer: str | None
+    problem: str
+    fix: str
+    severity: Literal["error", "cpu", "unknown"] = "error"
+
+
+class TargetFindings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What one target does not support of a model, at one precision."""
+
+    target: str
+    precision: Precision
+    findings: tuple[Finding, ...]
+
+
+class InspectReport(Struct, frozen=True, forbid_unknown_fields=True):
+    """What `edgekit inspect` says: the model, and each target that was asked about."""
+
+    schema: Literal["edgekit.inspect/1"]
+    model: ModelInfo
+    targets: tuple[TargetFindings, ...] = ()
+
+
+class ProfileList(Struct, frozen=True, forbid_unknown_fields=True):
+    """What `edgekit profiles list` found."""
+
+    schema: Literal["edgekit.profiles/1"]
+    profiles: tuple[Profile, ...]
+
+
+class ProfileReport(Struct, frozen=True, forbid_unknown_fields=True):
+    """What `edgekit profiles show` says. `reference` is what a manifest records of it."""
+
+    schema: Literal["edgekit.profile-report/1"]
+    profile: Profile
+    reference: ProfileRef
+    convertible: bool
 
 
 # ------------------------------------------------------------------------------------ recipes
@@ -231,11 +338,12 @@ class CalibrationCandidate(Struct, frozen=True, forbid_unknown_fields=True):
     """One way of choosing activation ranges, and what it did to the model's outputs.
 
     `sqnr_db` is the signal-to-quantization-noise ratio of the artifact's outputs against the
-    source's on the calibration samples, in decibels, worst output first.
+    source's on the calibration samples, in decibels, of the worst output; None where the method
+    failed, with its `error`.
     """
 
     method: str
-    sqnr_db: float
+    sqnr_db: float | None
     error: str | None = None
 
 
@@ -272,6 +380,35 @@ class Accuracy(Struct, frozen=True, forbid_unknown_fields=True):
     ci95: tuple[float, float] | None
     n: int
     higher_is_better: bool = True
+
+
+class ConversionPlan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a conversion will do, with every default resolved; `--dry-run` prints it.
+
+    `batch` None is dynamic. `outputs` are the files that will be written, manifest last.
+    """
+
+    schema: Literal["edgekit.plan/1"] = "edgekit.plan/1"
+    model: str
+    family: str
+    source_format: str
+    target: str
+    format: str
+    runtime: str
+    precision: Precision
+    input_type: IoType
+    output_type: IoType
+    batch: int | None
+    threads: int
+    preprocess: str
+    data: str | None
+    metric: str | None
+    max_drop: float | None
+    seed: int
+    output: str
+    request_sha256: str
+    up_to_date: bool
+    notes: tuple[str, ...] = ()
 
 
 class Rung(Struct, frozen=True, forbid_unknown_fields=True):
@@ -345,6 +482,33 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 # ------------------------------------------------------------------------------------ results
 
 
+class Replicate(Struct, frozen=True, kw_only=True):
+    """What one fresh process measured of an artifact: the runner's frame `measured`.
+
+    `samples_ns` are single inferences in order of size, at most 2000, evenly thinned. `median_s`
+    and `min_s` are over all `runs`. CPU time is the whole process', per inference.
+    `involuntary_switches` counts while inferences were timed, for `elapsed_s`.
+    """
+
+    import_s: float
+    load_s: float
+    first_inference_s: float
+    runs: int
+    median_s: float
+    min_s: float
+    samples_ns: tuple[int, ...]
+    cpu_median_s: float
+    wall_per_cpu: float
+    involuntary_switches: int
+    elapsed_s: float
+    warm_up_runs: int
+    warm_up_stable: bool
+    inputs: str
+    clock: str
+    peak_delta_bytes: int | None
+    anonymous_bytes: int | None
+
+
 class Latency(Struct, frozen=True, forbid_unknown_fields=True):
     """Wall time of one inference, in seconds, over fresh processes.
 
@@ -408,6 +572,15 @@ class DeviceInfo(Struct, frozen=True, forbid_unknown_fields=True):
     measured_here: bool
 
 
+class OperatorTime(Struct, frozen=True, forbid_unknown_fields=True):
+    """One operator's median time, by the runtime's own profiler, which slows the whole down."""
+
+    name: str
+    kind: str
+    implementation: str
+    median_s: float
+
+
 class Result(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What was measured of one artifact on one device."""
 
@@ -420,6 +593,7 @@ class Result(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     accuracy: Accuracy | None
     energy: None = None
     delegate: Delegate
+    operators: tuple[OperatorTime, ...] | None = None
     environment: dict[str, Any] = {}
     warnings: tuple[str, ...] = ()
     complete: bool = True
@@ -444,6 +618,102 @@ class BenchReport(Struct, frozen=True, forbid_unknown_fields=True):
     schema: Literal["edgekit.bench/1"]
     results: tuple[Result, ...]
     comparison: tuple[Comparison, ...] = ()
+
+
+# --------------------------------------------------------------------------- dry run, schemas
+
+
+class SchemaList(Struct, frozen=True, forbid_unknown_fields=True):
+    """The names that `edgekit schema` knows."""
+
+    schema: Literal["edgekit.schemas/1"]
+    names: tuple[str, ...]
+
+
+class DryRun(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a command with `--dry-run` would do: what it would run, and the files it would write."""
+
+    schema: Literal["edgekit.dry-run/1"]
+    runs: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+
+
+# ------------------------------------------------------------------------------------- doctor
+
+
+class Machine(Struct, frozen=True, forbid_unknown_fields=True):
+    """This machine, as the runner describes it in every result.
+
+    `cpu_quota_cores` is a cgroup's limit; None where there is none.
+    """
+
+    system: str
+    arch: str
+    virtual: bool | None
+    cpu: str | None
+    cores: int | None
+    usable_cores: int | None
+    cpu_quota_cores: float | None
+    governor: str | None
+    memory_bytes: int | None
+    load_1min: float | None
+
+
+class Measuring(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether figures measured here can be trusted now.
+
+    `wall_per_cpu` is the wall time of a busy loop over its CPU time: above 1.05, something else
+    uses this core. `peak_memory` says whether the kernel resets the peak of a process.
+    """
+
+    wall_per_cpu: float
+    involuntary_switches: int
+    contended: bool
+    peak_memory: bool
+    notes: tuple[str, ...] = ()
+
+
+class PackageState(Struct, frozen=True, forbid_unknown_fields=True):
+    """A package that an extra asks for. `fits` is None where it is not installed."""
+
+    name: str
+    wanted: str
+    installed: str | None
+    fits: bool | None
+
+
+class ExtraState(Struct, frozen=True, forbid_unknown_fields=True):
+    """An extra (`core` for what is always there), and what to type for what it lacks."""
+
+    name: str
+    packages: tuple[PackageState, ...]
+    complete: bool
+    install: str | None
+
+
+class BackendState(Struct, frozen=True, forbid_unknown_fields=True):
+    """A source, converter, runtime or target, and whether it can be used here."""
+
+    kind: Literal["source", "converter", "runtime", "target"]
+    name: str
+    ready: bool
+    detail: str = ""
+
+
+class DoctorReport(Struct, frozen=True, forbid_unknown_fields=True):
+    """What `edgekit doctor` found."""
+
+    schema: Literal["edgekit.doctor/1"]
+    edgekit: str
+    python: str
+    python_supported: bool
+    machine: Machine
+    measuring: Measuring
+    extras: tuple[ExtraState, ...]
+    backends: tuple[BackendState, ...]
+
+
+# ------------------------------------------------------------------------------------- errors
 
 
 class ErrorBody(Struct, frozen=True, forbid_unknown_fields=True):

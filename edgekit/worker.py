@@ -40,7 +40,7 @@ def serve(reference: str, requests: int, answers: int) -> None:
                 answer = {"value": value}
             except EdgekitError as error:
                 answer = {"error": to_wire(error)}
-            except BaseException:  # noqa: BLE001 whatever it is, the parent has to hear of it
+            except BaseException:  # whatever it is, the parent has to hear of it
                 answer = {"bug": traceback.format_exc()}
             writer.write(json.dumps(answer).encode() + b"\n")
             writer.flush()

@@ -63,7 +63,7 @@ class Worker:
         os.close(answers)
         self._reader = os.fdopen(self._answers, "rb")
 
-    def call(self, method: str, **arguments: Any) -> Any:
+    def call(self, method: str, /, **arguments: Any) -> Any:
         """Calls a method in the child and waits for its answer.
 
         Raises:
