@@ -1,0 +1,93 @@
+"""JSON Schemas (draft 2020-12) of edgekit's files and of what `--json` prints."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, get_args
+
+import msgspec
+
+from edgekit.errors import UsageError
+from edgekit.types import (
+    BenchReport,
+    ConversionPlan,
+    DoctorReport,
+    DryRun,
+    ErrorReport,
+    InspectReport,
+    Manifest,
+    ModelInfo,
+    Profile,
+    ProfileList,
+    ProfileReport,
+    Recipe,
+    SchemaList,
+    Technique,
+)
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+_TYPES: dict[str, type[msgspec.Struct]] = {
+    "bench": BenchReport,
+    "doctor": DoctorReport,
+    "dry-run": DryRun,
+    "error": ErrorReport,
+    "inspect": InspectReport,
+    "manifest": Manifest,
+    "model": ModelInfo,
+    "plan": ConversionPlan,
+    "profile": Profile,
+    "profile-report": ProfileReport,
+    "profiles": ProfileList,
+    "recipe": Recipe,
+    "schemas": SchemaList,
+}
+
+Schema = dict[str, Any]
+
+
+def names() -> tuple[str, ...]:
+    """What `json_schema` can be asked for."""
+    return tuple(_TYPES)
+
+
+def json_schema(name: str) -> Schema:
+    """The JSON Schema of one kind of file or output.
+
+    Raises:
+        UsageError: There is none of this name.
+    """
+    if name not in _TYPES:
+        close = difflib.get_close_matches(name, _TYPES, n=1)
+        raise UsageError(
+            f"there is no schema '{name}'; schemas: {', '.join(_TYPES)}",
+            f"did you mean {close[0]}?" if close else "choose one of them",
+        )
+    schema: Schema = msgspec.json.decode(msgspec.json.encode(msgspec.json.schema(_TYPES[name])))
+    if name == "profile":
+        _as_toml(schema["$defs"])
+    return {"$schema": DRAFT, "title": f"edgekit {name}", **schema}
+
+
+def _as_toml(definitions: dict[str, Schema]) -> None:
+    """A profile that extends another needs nothing but its name; what it says is checked alike."""
+    own = definitions["Profile"]
+    own["properties"]["gain"]["propertyNames"] = {"enum": list(get_args(Technique))}
+    own["properties"]["extends"] = {
+        "description": "The profile, or profiles, whose tables this one starts from.",
+        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+    }
+    tables = {key: _required(part, definitions) for key, part in own["properties"].items()}
+    own["if"] = {"not": {"required": ["extends"]}}
+    own["then"] = {
+        "required": own.pop("required"),
+        "properties": {key: {"required": keys} for key, keys in tables.items() if keys},
+    }
+    own["required"] = ["name"]
+
+
+def _required(part: Schema, definitions: dict[str, Schema]) -> list[str]:
+    """Takes the required keys out of the definition that a property refers to."""
+    options = part.get("anyOf", [part])
+    targets = [option["$ref"].removeprefix("#/$defs/") for option in options if "$ref" in option]
+    return [key for target in targets for key in definitions[target].pop("required", [])]
