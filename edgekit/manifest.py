@@ -102,9 +102,7 @@ def artifact_info(
     paths: tuple[Path, ...], *, format_name: str, precision: str | None, gzip_bytes: int
 ) -> ArtifactInfo:
     """Describes an artifact of one or several files; the first is the main one."""
-    files = tuple(
-        msgspec.structs.replace(hashing.file_ref(path), path=path.name) for path in paths
-    )
+    files = tuple(msgspec.structs.replace(hashing.file_ref(path), path=path.name) for path in paths)
     several = len(files) > 1
     listing = [(entry.path, entry.sha256) for entry in files]
     return ArtifactInfo(

@@ -1,0 +1,114 @@
+"""`edgekit bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgekit import (
+    bench_artifacts,
+    benching,
+    options,
+    printing,
+    printing_bench,
+    registry,
+    streams,
+)
+from edgekit.commands import Command
+from edgekit.types import DryRun
+
+
+@click.command(
+    "bench",
+    cls=Command,
+    epilog="""\b
+Examples:
+  edgekit bench m.tflite
+  edgekit bench m.tflite m_int8.tflite --data data.npz -o m.result.json""",
+)
+@click.argument("artifacts", type=options.path, nargs=-1, required=True, metavar="ARTIFACT…")
+@click.option("--target", metavar="PROFILE", help="Run as for this one; default: the artifact's.")
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    default=("local",),
+    show_default=True,
+    metavar="URL",
+    help="Where to measure; may be given several times.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Threads of one inference.",
+)
+@click.option(
+    "--budget",
+    "budget_s",
+    type=options.seconds,
+    default=30,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time for each device; ends earlier once the intervals are within 2 %.",
+)
+@click.option("--profile-ops", is_flag=True, help="Also time each operator, where possible.")
+@click.option(
+    "-o",
+    "--output",
+    type=options.path,
+    metavar="RESULT.json",
+    help="Also write the JSON there.",
+)
+@options.data
+@options.common
+def bench(
+    common: options.Common, artifacts: tuple[Path, ...], devices: tuple[str, ...], **wanted: Any
+) -> None:
+    """Measure artifacts: latency, memory, accuracy.
+
+    Several artifacts are measured interleaved and compared with the first one.
+    """
+    if common.dry_run:
+        plan = _plan(artifacts, devices, **wanted)
+        printing.show(plan, printing.dry_run(plan), as_json=common.as_json)
+        return
+    with streams.progress(common.verbosity) as say:
+        report = benching.bench(
+            artifacts,
+            devices=devices,
+            seed=common.seed,
+            force=common.force,
+            on_progress=say,
+            **wanted,
+        )
+    rendered = printing_bench.bench(report, detailed=common.verbosity > 0)
+    printing.show(report, rendered, as_json=common.as_json)
+
+
+def _plan(
+    artifacts: tuple[Path, ...],
+    devices: tuple[str, ...],
+    *,
+    target: str | None,
+    threads: int,
+    budget_s: float,
+    output: Path | None,
+    **_data: Any,
+) -> DryRun:
+    """What would be measured: artifacts are opened and devices looked for, nothing is run."""
+    measurands = [bench_artifacts.read(path, target) for path in artifacts]
+    for url in devices:
+        registry.target(url.partition("://")[0])
+    runs = [
+        f"{one.path} ({one.info.format}, {one.runtime}) on {url}, threads {threads},"
+        f" at most {budget_s:g} s for all"
+        for url in devices
+        for one in measurands
+    ]
+    writes = () if output is None else (str(output),)
+    return DryRun("edgekit.dry-run/1", runs=tuple(runs), writes=writes)

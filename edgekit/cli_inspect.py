@@ -1,0 +1,56 @@
+"""`edgekit inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgekit import hardware, inspection, options, printing, printing_inspect, streams, target_rules
+from edgekit.commands import Command
+from edgekit.types import PRECISIONS, InspectReport, ModelInfo, Precision, TargetFindings
+
+
+@click.command(
+    "inspect",
+    cls=Command,
+    epilog="""\b
+Examples:
+  edgekit inspect m.keras
+  edgekit inspect m.keras --target cortex-m7 --target host-openvino --precision int8""",
+)
+@click.argument("model", type=options.path)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="PROFILE",
+    help="Also say what this target does not support; may be given several times.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    help="What the targets are asked about; default: each profile's.",
+)
+@options.common
+def inspect(
+    common: options.Common, model: Path, targets: tuple[str, ...], precision: Precision | None
+) -> None:
+    """Show what a model is, and what a target does not support of it.
+
+    MODEL is a .keras, .h5, .onnx or .tflite file or a SavedModel directory. Prints inputs,
+    outputs, layers, parameters, multiply-accumulates and size.
+    """
+    with streams.progress(common.verbosity) as say:
+        say(f"reading {model}")
+        info = inspection.inspect(model, targets=targets, trust=common.trust)
+    report = InspectReport(
+        "edgekit.inspect/1", info, tuple(_findings(info, name, precision) for name in targets)
+    )
+    printing.show(report, printing_inspect.inspect(report), as_json=common.as_json)
+
+
+def _findings(info: ModelInfo, target: str, precision: Precision | None) -> TargetFindings:
+    profile = hardware.load(target)
+    wanted = precision or profile.precision.default
+    return TargetFindings(profile.name, wanted, target_rules.check(info, profile, wanted))

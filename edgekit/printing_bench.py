@@ -1,0 +1,188 @@
+"""How `edgekit bench` shows what was measured: one table per device, then what qualifies it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import RenderableType
+
+from edgekit import printing, units
+from edgekit.types import Accuracy, BenchReport, Comparison, DeviceInfo, Latency, Result
+
+_COLUMNS = (
+    ("artifact", False),
+    ("size\ngzip", True),
+    ("accuracy\n[95 %]", True),
+    ("median latency\n[95 %]", True),
+    ("speed-up\n[95 %]", True),
+    ("peak\nmemory", True),
+)
+_DETAIL_COLUMNS = (
+    ("artifact", False),
+    ("per\nsecond", True),
+    ("p90\np99", True),
+    ("runtime\nimport", True),
+    ("load", True),
+    ("first\ninference", True),
+    ("ran by", False),
+)
+
+
+def bench(report: BenchReport, *, detailed: bool = False) -> RenderableType:
+    """The measurements, with the intervals below the figures, and the notes they need.
+
+    Args:
+        report: What was measured.
+        detailed: Also throughput, percentiles, cold start and delegate.
+    """
+    devices = dict.fromkeys(result.device.url for result in report.results)
+    names = _short_names(report)
+    details = [_detail_row(result, names) for result in report.results]
+    return printing.stack(
+        *(_device_table(report, url, names) for url in devices),
+        printing.table(_DETAIL_COLUMNS, details) if detailed else None,
+        *(_operators(result, names) for result in report.results if result.operators),
+        printing.facts(_legend(report)),
+        printing.warnings(_warnings(report)),
+    )
+
+
+def _short_names(report: BenchReport) -> dict[str, str]:
+    """Paths without the directories that they share."""
+    paths = {result.artifact.path: Path(result.artifact.path) for result in report.results}
+    if len({path.is_absolute() for path in paths.values()}) > 1:
+        return {name: name for name in paths}
+    shared = os.path.commonpath([path.parent for path in paths.values()])
+    return {name: str(path.relative_to(shared)) for name, path in paths.items()}
+
+
+def _device_table(report: BenchReport, url: str, names: dict[str, str]) -> RenderableType:
+    results = [result for result in report.results if result.device.url == url]
+    found = {(c.baseline, c.candidate): c for c in report.comparison if c.device == url}
+    first = results[0].artifact.sha256
+    rows = [_row(result, names, found.get((first, result.artifact.sha256))) for result in results]
+    return printing.table(_COLUMNS, rows, title=_title(results[0].device))
+
+
+def _title(device: DeviceInfo) -> str:
+    where = f"{device.url} (this machine)" if device.measured_here else device.url
+    threads = f"{device.threads} thread" + "s" * (device.threads != 1)
+    return f"{where}: {device.cpu or 'unknown CPU'}, {device.arch}, {threads}"
+
+
+def _row(
+    result: Result, names: dict[str, str], comparison: Comparison | None
+) -> list[printing.Cell]:
+    artifact = result.artifact
+    return [
+        printing.two_lines(names[artifact.path], artifact.precision or "precision not known"),
+        printing.two_lines(units.size(artifact.size_bytes), units.size(artifact.gzip_bytes)),
+        _accuracy(result.accuracy),
+        _latency(result.latency),
+        _speed_up(comparison),
+        units.size(result.memory.peak_delta_bytes),
+    ]
+
+
+def _accuracy(accuracy: Accuracy | None) -> printing.Cell:
+    if accuracy is None:
+        return units.NOT_MEASURED
+    return printing.two_lines(
+        units.metric(accuracy.metric, accuracy.value),
+        units.metric_interval(accuracy.metric, accuracy.value, accuracy.ci95),
+    )
+
+
+def _latency(latency: Latency) -> printing.Cell:
+    """The median; where the machine was contended CPU time leads, which others disturb less."""
+    if latency.contended and latency.cpu_median_s is not None:
+        wall = f"wall {units.duration(latency.median_s)}"
+        return printing.two_lines(f"{units.duration(latency.cpu_median_s)}*", wall)
+    return printing.two_lines(
+        units.duration(latency.median_s), units.duration_interval(latency.median_s, latency.ci95_s)
+    )
+
+
+def _speed_up(comparison: Comparison | None) -> printing.Cell:
+    """Latency of the first artifact over this one's: the ratio that was measured, turned over."""
+    if comparison is None:
+        return ""
+    low, high = (1 / edge for edge in reversed(comparison.ratio_ci95))
+    figure = units.factor_of(1 / comparison.ratio) if comparison.different else "same"
+    return printing.two_lines(figure, f"[{units.significant(low)}, {units.significant(high)}]")
+
+
+def _detail_row(result: Result, names: dict[str, str]) -> list[printing.Cell]:
+    latency, cold, delegate = result.latency, result.cold_start, result.delegate
+    per_second = result.throughput_per_s
+    took = "" if delegate.nodes is None else f"{delegate.nodes} of {delegate.total_nodes} nodes"
+    return [
+        names[result.artifact.path],
+        units.NOT_MEASURED if per_second is None else units.significant(per_second),
+        printing.two_lines(units.duration(latency.p90_s), units.duration(latency.p99_s)),
+        units.duration(cold.import_s),
+        units.duration(cold.load_s),
+        units.duration(cold.first_inference_s),
+        printing.two_lines(delegate.name or units.NOT_MEASURED, took),
+    ]
+
+
+def _operators(result: Result, names: dict[str, str]) -> RenderableType:
+    """The time of each operator, the longest first."""
+    operators = sorted(result.operators or (), key=lambda one: -one.median_s)
+    total_s = sum(one.median_s for one in operators)
+    columns = [("operator", False), ("kind", False), ("ran as", False), ("median", True)]
+    rows: list[printing.Row] = [
+        [
+            one.name,
+            one.kind,
+            one.implementation,
+            printing.two_lines(
+                units.duration(one.median_s),
+                f"{100 * one.median_s / total_s:.1f} %" if total_s else "",
+            ),
+        ]
+        for one in operators
+    ]
+    return printing.table(columns, rows, title=names[result.artifact.path])
+
+
+def _legend(report: BenchReport) -> Iterator[tuple[str, printing.Cell]]:
+    latencies = [result.latency for result in report.results]
+    yield "accuracy", " · ".join(dict.fromkeys(_measure(r.accuracy) for r in report.results))
+    yield "latency", " · ".join(dict.fromkeys(_effort(latency) for latency in latencies))
+    if any(latency.contended for latency in latencies):
+        yield "*", "contended: another process disturbed the wall time; CPU time is shown"
+    if report.comparison:
+        yield "speed-up", "over the first artifact, interleaved; same: the interval includes 1"
+    yield "memory", "what the artifact adds to a process that has its runtime imported"
+    yield "units", "kB = 1000 bytes; – was not measured"
+
+
+def _measure(accuracy: Accuracy | None) -> str:
+    if accuracy is None:
+        return "not measured (no --data)"
+    better = "" if accuracy.higher_is_better else ", lower is better"
+    return f"{accuracy.metric}, n = {accuracy.n}{better}"
+
+
+def _effort(latency: Latency) -> str:
+    return f"{latency.runs} runs in {latency.processes} processes; {latency.stopped}"
+
+
+def _warnings(report: BenchReport) -> Iterator[str]:
+    for result in report.results:
+        name = f"{result.artifact.path}: " if len(report.results) > 1 else ""
+        yield from (f"{name}{text}" for text in (*_qualifications(result), *result.warnings))
+
+
+def _qualifications(result: Result) -> Iterator[str]:
+    target = result.device.target
+    if result.device.measured_here and target and not target.startswith("host"):
+        yield f"made for {target} and measured here, which says nothing about that hardware"
+    if result.latency.why:
+        yield f"no latency: {result.latency.why}"
+    if not result.complete:
+        yield "the measurement was interrupted before its end"

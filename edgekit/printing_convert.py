@@ -1,0 +1,119 @@
+"""How `edgekit convert` says what it wrote, how it was calibrated, and how far it is off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import RenderableType
+
+from edgekit import manifest as manifests
+from edgekit import printing, units
+from edgekit.types import (
+    Accuracy,
+    Calibration,
+    ConversionPlan,
+    Manifest,
+    Parity,
+    Rung,
+)
+
+
+def plan(planned: ConversionPlan) -> RenderableType:
+    """What `--dry-run` resolved."""
+    batch = "dynamic" if planned.batch is None else str(planned.batch)
+    facts = [
+        ("would write", planned.output + " (unchanged already)" * planned.up_to_date),
+        ("format", f"{planned.format} {planned.precision} for {planned.target}"),
+        ("from", f"{planned.model} ({planned.source_format})"),
+        ("input", f"{planned.input_type}, batch {batch}, preprocessing {planned.preprocess}"),
+        ("output", planned.output_type),
+        ("data", planned.data or "none"),
+    ]
+    if planned.max_drop is not None:
+        facts.append(("largest drop", f"{planned.max_drop:g} of {planned.metric or 'top1'}"))
+    return printing.stack(printing.facts(facts), printing.warnings(planned.notes))
+
+
+def convert(made: Manifest, output: Path) -> RenderableType:
+    """One block: the files, the tensors, the evidence.
+
+    Args:
+        made: What stands beside the artifact.
+        output: Where the artifact is, as the user named it.
+    """
+    return printing.stack(
+        printing.facts(_facts(made, output)),
+        _candidates(made.calibration) if made.calibration else None,
+        _ladder(made.ladder) if made.ladder else None,
+        printing.warnings(made.warnings),
+    )
+
+
+def _facts(made: Manifest, output: Path) -> Iterator[tuple[str, printing.Cell]]:
+    artifact = made.artifact
+    target = f" for {made.profile.name}" if made.profile else ""
+    yield "artifact", f"{output} ({_sizes(made)})"
+    yield "manifest", str(manifests.path_for(output))
+    yield "format", f"{artifact.format} {artifact.precision or ''}{target}"
+    yield "from", made.source.path
+    yield from (("input", printing.tensor(spec)) for spec in made.inputs)
+    yield from (("output", printing.tensor(spec)) for spec in made.outputs)
+    if made.calibration:
+        yield "calibration", _chosen(made.calibration)
+    if made.float_layers:
+        yield "kept float", ", ".join(made.float_layers)
+    if made.parity:
+        yield "parity", _parity(made.parity)
+    if made.accuracy:
+        yield "accuracy", _accuracy(made.source_accuracy, made.accuracy)
+
+
+def _sizes(made: Manifest) -> str:
+    artifact = made.artifact
+    files = f"{len(artifact.files)} files, " if len(artifact.files) > 1 else ""
+    return f"{files}{units.size(artifact.size_bytes)}, gzip {units.size(artifact.gzip_bytes)}"
+
+
+def _chosen(calibration: Calibration) -> str:
+    return f"{calibration.chosen}, on {calibration.samples} samples (seed {calibration.seed})"
+
+
+def _parity(parity: Parity) -> str:
+    on = f"{parity.samples} {'real' if parity.real_data else 'generated'} samples"
+    agreement = "" if parity.agreement is None else f", same class {100 * parity.agreement:.1f} %"
+    largest = f"largest error {parity.max_abs:.3g} ({100 * parity.max_rel:.2g} % of the range)"
+    return f"{units.decibels(parity.sqnr_db)} on {on}; {parity.tolerance}\n{largest}{agreement}"
+
+
+def _accuracy(source: Accuracy | None, artifact: Accuracy) -> str:
+    name = artifact.metric
+    before = f"{units.metric(name, source.value)} → " if source else ""
+    interval = units.metric_interval(name, artifact.value, artifact.ci95)
+    return f"{name} {before}{units.metric(name, artifact.value)} {interval}, n = {artifact.n}"
+
+
+def _candidates(calibration: Calibration) -> RenderableType:
+    rows = [
+        (
+            candidate.method,
+            candidate.error or units.decibels(candidate.sqnr_db),
+            "chosen" if candidate.method == calibration.chosen else "",
+        )
+        for candidate in calibration.candidates
+    ]
+    return printing.table([("calibration", False), ("SQNR of the output", True), ("", False)], rows)
+
+
+def _ladder(ladder: tuple[Rung, ...]) -> RenderableType:
+    rows = [
+        (
+            rung.name,
+            units.metric(rung.accuracy.metric, rung.accuracy.value) if rung.accuracy else "",
+            "" if rung.drop is None else f"{rung.drop:.4f}",
+            rung.outcome,
+        )
+        for rung in ladder
+    ]
+    columns = [("--max-drop tried", False), ("accuracy", True), ("drop", True), ("", False)]
+    return printing.table(columns, rows)

@@ -1,0 +1,108 @@
+"""Numbers as people read them: three significant digits, and the unit beside the figure.
+
+kB and MB count 1000. What was not measured is shown as a dash, never as 0.
+"""
+
+from __future__ import annotations
+
+import math
+
+NOT_MEASURED = "–"
+
+_SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+_TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_COUNTS = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
+_PROPORTIONS = ("top1", "top5", "binary")
+"""Metrics that are shares of samples and read best in per cent."""
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """A number with so many significant digits, without an exponent."""
+    return f"{value:.{_decimals(value, digits)}f}"
+
+
+def size(value_bytes: float | None) -> str:
+    """Bytes, as 312 B, 98.5 kB, 1.04 MB."""
+    if value_bytes is None:
+        return NOT_MEASURED
+    for factor, unit in _SIZES:
+        if _rounded(value_bytes) >= factor:
+            return f"{significant(value_bytes / factor)} {unit}"
+    return f"{value_bytes:.0f} B"
+
+
+def duration(value_s: float | None) -> str:
+    """Seconds, as 78.2 µs or 3.10 ms."""
+    if value_s is None:
+        return NOT_MEASURED
+    factor, unit = _time_unit(value_s)
+    return f"{significant(value_s / factor)} {unit}"
+
+
+def duration_interval(value_s: float | None, interval_s: tuple[float, float] | None) -> str:
+    """The interval of a duration, in the duration's own unit and decimals: [77.9, 78.6]."""
+    if value_s is None or interval_s is None:
+        return ""
+    factor, _ = _time_unit(value_s)
+    decimals = _decimals(value_s / factor, 3)
+    low, high = (f"{edge / factor:.{decimals}f}" for edge in interval_s)
+    return f"[{low}, {high}]"
+
+
+def count(value: float | None) -> str:
+    """A large count, as 12.5 M."""
+    if value is None:
+        return NOT_MEASURED
+    for factor, unit in _COUNTS:
+        if _rounded(value) >= factor:
+            return f"{significant(value / factor)}{unit}"
+    return str(value)
+
+
+def metric(name: str, value: float | None) -> str:
+    """A metric's value: shares in per cent, others as they are."""
+    if value is None:
+        return NOT_MEASURED
+    if name in _PROPORTIONS:
+        return f"{100 * value:.2f} %"
+    return significant(value, 4)
+
+
+def metric_interval(name: str, value: float, interval: tuple[float, float] | None) -> str:
+    """The interval of a metric, with the decimals of its value."""
+    if interval is None:
+        return ""
+    if name in _PROPORTIONS:
+        return f"[{100 * interval[0]:.2f}, {100 * interval[1]:.2f}]"
+    decimals = _decimals(value, 4)
+    return f"[{interval[0]:.{decimals}f}, {interval[1]:.{decimals}f}]"
+
+
+def factor_of(value: float) -> str:
+    """A ratio, as 3.21×."""
+    return f"{significant(value)}×"
+
+
+def decibels(value_db: float | None) -> str:
+    """A signal-to-noise ratio; infinite where the outputs are equal."""
+    if value_db is None:
+        return NOT_MEASURED
+    return "equal" if math.isinf(value_db) else f"{value_db:.1f} dB"
+
+
+def _time_unit(value_s: float) -> tuple[float, str]:
+    for factor, unit in _TIMES:
+        if _rounded(abs(value_s)) >= factor:
+            return factor, unit
+    return _TIMES[-1]
+
+
+def _rounded(value: float) -> float:
+    """The value as three digits show it, so that 999.9 kB becomes 1.00 MB and not 1000 kB."""
+    return float(f"{value:.2e}")
+
+
+def _decimals(value: float, digits: int) -> int:
+    if value == 0 or not math.isfinite(value):
+        return 0
+    return max(0, digits - 1 - math.floor(math.log10(float(f"{abs(value):.{digits - 1}e}"))))

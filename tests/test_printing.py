@@ -1,0 +1,264 @@
+"""What the tables say: figures with their units and intervals, and nothing beyond the width."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from rich.console import RenderableType
+
+from edgekit import (
+    hardware,
+    printing,
+    printing_bench,
+    printing_convert,
+    printing_inspect,
+    printing_profiles,
+)
+from edgekit.types import (
+    Accuracy,
+    ArtifactInfo,
+    BenchReport,
+    Calibration,
+    CalibrationCandidate,
+    ColdStart,
+    Comparison,
+    Delegate,
+    DeviceInfo,
+    FileRef,
+    Finding,
+    InspectReport,
+    Latency,
+    LayerInfo,
+    Manifest,
+    Memory,
+    ModelInfo,
+    OperatorTime,
+    Parity,
+    ProfileRef,
+    ProfileReport,
+    Result,
+    Rung,
+    TargetFindings,
+    TensorSpec,
+)
+
+LATENCY = Latency(
+    median_s=250e-6, ci95_s=(248e-6, 251e-6), p90_s=260e-6, p99_s=None, min_s=240e-6, runs=5000,
+    processes=7, cpu_median_s=249e-6, contended=False, stopped="interval within 2 %",
+)  # fmt: skip
+
+
+def result(path: str, sha256: str, latency: Latency = LATENCY, **other: object) -> Result:
+    made = Result(
+        artifact=ArtifactInfo(path, sha256, "tflite", "fp32", 318_144, 292_000),
+        device=DeviceInfo("local", "host", "x86_64", "A CPU", 2, threads=1, measured_here=True),
+        latency=latency,
+        throughput_per_s=4000.0,
+        cold_start=ColdStart(0.3, 0.002, 0.001),
+        memory=Memory(3_200_000, None),
+        accuracy=Accuracy("top1", 0.881, (0.8745, 0.8871), 10_000),
+        delegate=Delegate("XNNPACK", 3, 3),
+    )
+    return msgspec.structs.replace(made, **other)
+
+
+FLOAT = result("build/m.tflite", "a")
+INT8 = result(
+    "build/m_int8.tflite",
+    "b",
+    msgspec.structs.replace(LATENCY, median_s=80e-6, cpu_median_s=78e-6, contended=True),
+    accuracy=None,
+    warnings=("data: one class only",),
+)
+COMPARISON = Comparison("a", "b", "local", 0.3125, (0.31, 0.32), different=True, rounds=7)
+REPORT = BenchReport("edgekit.bench/1", (FLOAT, INT8), (COMPARISON,))
+
+MANIFEST = Manifest(
+    versions={},
+    command=(),
+    request_sha256="",
+    seed=0,
+    artifact=ArtifactInfo("m.tflite", "x", "tflite", "int8", 98_496, 80_000),
+    source=FileRef("m.h5", "s", 3),
+    model_name="m",
+    profile=ProfileRef("host", "d"),
+    inputs=(TensorSpec("image", (1, 32, None, 3), "int8", 1.0, -128),),
+    outputs=(TensorSpec("probabilities", (1, 10), "float32"),),
+    calibration=Calibration(
+        200,
+        0,
+        "min-max",
+        (CalibrationCandidate("min-max", 31.23), CalibrationCandidate("mse", None, "it failed")),
+    ),
+    parity=Parity(20, True, 0.031, 0.052, 31.2, "at least 15 dB", 0.985),
+    accuracy=Accuracy("top1", 0.878, (0.8714, 0.8843), 10_000),
+    source_accuracy=Accuracy("top1", 0.881, None, 10_000),
+    ladder=(Rung("min-max", "holds", Accuracy("top1", 0.88, None, 100), 0.001),),
+    float_layers=("dense_1",),
+    warnings=("int8 is slower here",),
+)
+INSPECTED = InspectReport(
+    "edgekit.inspect/1",
+    ModelInfo(
+        path="m.keras",
+        format="keras",
+        sha256="0" * 64,
+        size_bytes=157_000,
+        inputs=(TensorSpec("image", (None, 8, 8, 1), "float32"),),
+        outputs=(TensorSpec("class", (None, 10), "float32"),),
+        layers=(
+            LayerInfo("conv", "Conv2D", (None, 6, 6, 8), 80, 2592),
+            LayerInfo("odd", "Odd", None, 0, None),
+        ),
+        parameters=75_866,
+        macs=12_500_000,
+        generation="keras3",
+        uncounted=("Odd",),
+    ),
+    (
+        TargetFindings("host", "fp32", ()),
+        TargetFindings("cortex-m7", "int8", (Finding("odd", "no kernel", "replace it"),)),
+    ),
+)
+
+
+def shown(rendered: RenderableType) -> str:
+    return printing.render(rendered)
+
+
+def words(rendered: RenderableType) -> str:
+    """The text with its line breaks folded."""
+    return " ".join(shown(rendered).split())
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+@pytest.mark.parametrize(
+    "rendered",
+    [
+        printing_bench.bench(REPORT, detailed=True),
+        printing_convert.convert(MANIFEST, Path("build/m.tflite")),
+        printing_inspect.inspect(INSPECTED),
+    ],
+    ids=["bench", "convert", "inspect"],
+)
+def test_nothing_is_wider_than_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, rendered: RenderableType, width: int
+) -> None:
+    monkeypatch.setattr(printing, "WIDTH_WITHOUT_TERMINAL", width)
+    lines = shown(rendered).splitlines()
+    assert max(map(len, lines)) <= width
+    assert not any(line.endswith(" ") for line in lines)
+    assert "…" not in "".join(lines), "nothing is cut off"
+
+
+def test_bench_shows_figures_with_their_intervals() -> None:
+    text = words(printing_bench.bench(REPORT))
+    for part in (
+        "local (this machine): A CPU, x86_64, 1 thread", "318 kB", "292 kB", "88.10 %",
+        "[87.45, 88.71]", "250 µs", "[248, 251]", "3.20 MB", "top1, n = 10000",
+        "5000 runs in 7 processes", "kB = 1000 bytes",
+        "warning: build/m_int8.tflite: data: one class",
+    ):  # fmt: skip
+        assert part in text, part
+
+
+def test_the_speed_up_is_the_measured_ratio_turned_over() -> None:
+    text = words(printing_bench.bench(REPORT))
+    assert "3.20×" in text  # 1 / 0.3125
+    assert "[3.12, 3.23]" in text  # 1 / 0.32, 1 / 0.31
+
+
+def test_no_speed_up_is_claimed_where_the_interval_includes_1() -> None:
+    same = msgspec.structs.replace(COMPARISON, ratio=0.9, ratio_ci95=(0.8, 1.1), different=False)
+    text = words(printing_bench.bench(msgspec.structs.replace(REPORT, comparison=(same,))))
+    assert "same" in text
+    assert "×" not in text
+
+
+def test_a_contended_latency_shows_cpu_time_and_says_so() -> None:
+    text = words(printing_bench.bench(REPORT))
+    assert "78.0 µs*" in text
+    assert "wall 80.0 µs" in text
+    assert "contended" in text
+
+
+def test_what_was_not_measured_is_a_dash_with_its_reason() -> None:
+    failed = msgspec.structs.replace(
+        LATENCY, median_s=None, ci95_s=None, cpu_median_s=None, contended=None, why="it crashed"
+    )
+    one = result("m.tflite", "a", failed, memory=Memory(None, None), accuracy=None, complete=False)
+    text = shown(printing_bench.bench(BenchReport("edgekit.bench/1", (one,))))
+    assert text.splitlines()[4].split()[-3:] == ["–", "–", "–"]
+    assert "warning: no latency: it crashed" in text
+    assert "interrupted before its end" in text
+    assert "not measured (no --data)" in text
+
+
+def test_an_artifact_for_other_hardware_says_where_it_was_measured() -> None:
+    device = msgspec.structs.replace(FLOAT.device, target="cortex-m7")
+    one = msgspec.structs.replace(FLOAT, device=device)
+    text = words(printing_bench.bench(BenchReport("edgekit.bench/1", (one,))))
+    assert "made for cortex-m7 and measured here, which says nothing about that hardware" in text
+
+
+def test_operators_are_listed_by_their_time() -> None:
+    operators = (
+        OperatorTime("a", "ADD", "XNNPACK", 1e-6),
+        OperatorTime("b", "CONV_2D", "XNNPACK", 3e-6),
+    )
+    one = msgspec.structs.replace(FLOAT, operators=operators)
+    text = words(printing_bench.bench(BenchReport("edgekit.bench/1", (one,))))
+    assert text.index("CONV_2D") < text.index("ADD")
+    assert "3.00 µs" in text
+    assert "75.0 %" in text
+
+
+@pytest.mark.parametrize("name", ["[bold]m.tflite", ":smile:.tflite", "a\x1b[31mb.tflite"])
+def test_a_file_name_is_shown_as_it_is_and_steers_nothing(name: str) -> None:
+    text = shown(printing_bench.bench(BenchReport("edgekit.bench/1", (result(name, "a"),))))
+    assert name.replace("\x1b", "\\x1b") in text
+    assert "\x1b" not in text
+
+
+def test_convert_shows_the_evidence() -> None:
+    text = words(printing_convert.convert(MANIFEST, Path("build/m.tflite")))
+    for part in (
+        "build/m.tflite (98.5 kB, gzip 80.0 kB)", "build/m.tflite.edgekit.json",
+        "tflite int8 for host", "image [1, 32, ?, 3] int8, real = 1 · (q + 128)",
+        "probabilities [1, 10] float32", "min-max, on 200 samples (seed 0)", "31.2 dB chosen",
+        "it failed", "31.2 dB on 20 real samples; at least 15 dB",
+        "largest error 0.031 (5.2 % of the range), same class 98.5 %",
+        "top1 88.10 % → 87.80 % [87.14, 88.43], n = 10000", "kept float dense_1", "holds",
+        "warning: int8 is slower here",
+    ):  # fmt: skip
+        assert part in text, part
+
+
+def test_inspect_shows_layers_and_what_each_target_says() -> None:
+    text = words(printing_inspect.inspect(INSPECTED))
+    for part in (
+        "keras, keras3", "157 kB", "image [?, 8, 8, 1] float32", "75,866", "12.5 M for one sample",
+        "conv Conv2D [?, 6, 6, 8] 80 2.59 k", "odd Odd –", "host, fp32: nothing stands in the way",
+        "cortex-m7, int8", "odd error no kernel", "replace it",
+        "warning: the MACs leave out layers that no rule covers: Odd",
+    ):  # fmt: skip
+        assert part in text, part
+
+
+def test_a_profile_shows_every_figure_with_its_source() -> None:
+    profile = hardware.load("cortex-m7")
+    report = ProfileReport(
+        "edgekit.profile-report/1", profile, hardware.reference("cortex-m7"), convertible=True
+    )
+    text = words(printing_profiles.profile(report))
+    assert "480 MHz" in text
+    for origin in set(profile.sources.values()):
+        assert origin.split()[0] in text
+    assert f"[{len(set(profile.sources.values()))}]" in text
+
+
+def test_json_is_what_msgspec_reads_back() -> None:
+    assert msgspec.json.decode(printing.to_json(REPORT), type=BenchReport) == REPORT
+    assert printing.to_json(REPORT).endswith("}\n")
