@@ -1,0 +1,325 @@
+"""Float .tflite → .tflite at every precision, by LiteRT Quantizer; no TensorFlow.
+
+Runs inside a worker process. The float model comes from the source (TFLite converter for Keras
+and SavedModel sources, or the user's own .tflite).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from litert_quantizer import quantizer, recipe
+
+from edgekit import chunks
+from edgekit.converters import tflite_calibration, tflite_graph, tflite_noise, tflite_recurrent
+from edgekit.errors import ConversionError
+from edgekit.types import TensorSpec
+
+MINIMUM_SHARE = 0.9
+"""Share of the weights that a precision has to reach; below it, it is refused with the figure."""
+
+LEVELS = {"int8": 256, "int16x8": 65536}
+WEIGHT_TYPE = {"fp16": "float16", "int4-weight": "int4"}
+WEIGHT_METHODS = {"minmax": "min_max_uniform_quantize", "mse": "MSE", "octav": "OCTAV"}
+
+_FLOAT16_RECIPE = [
+    {
+        "regex": ".*",
+        "operation": "*",
+        "algorithm_key": "float_casting",
+        "op_config": {
+            "weight_tensor_config": {"num_bits": 16, "dtype": "FLOAT"},
+            "compute_precision": "FLOAT",
+            "explicit_dequantize": True,
+        },
+    }
+]
+
+
+class Converter:
+    """Quantizes one float model, as often as the stage asks."""
+
+    def open(
+        self,
+        hub: str,
+        batch: int | None,
+        inputs: list[dict[str, Any]],
+        outputs: list[dict[str, Any]],
+    ) -> dict[str, Any]:
+        """Reads the float model.
+
+        Args:
+            hub: A float .tflite.
+            batch: Its static batch size, or None where it is dynamic.
+            inputs: The source's inputs (TensorSpec as plain data), whose names hold.
+            outputs: The source's outputs, likewise.
+
+        Returns:
+            The inputs and outputs of the float model, under the source's names.
+
+        Raises:
+            ConversionError: The model is quantized already.
+        """
+        self._path = Path(hub)
+        self._batch = batch
+        self._content = self._path.read_bytes()
+        model = tflite_graph.read(self._content)
+        self._inputs = tflite_graph.input_names(model)
+        self._outputs = tflite_graph.output_names(model)
+        _check_names(self._inputs, inputs, "inputs")
+        _check_names(self._outputs, outputs, "outputs")
+        if any(kind in tflite_graph.weight_elements(model) for kind in ("int8", "int4")):
+            raise ConversionError(
+                f"{self._path.name} is quantized already; quantizing twice loses accuracy",
+                "give the float model",
+            )
+        self._recurrent = tflite_graph.recurrent_operators(model)
+        self._collected: dict[str, tflite_calibration.Collected] = {}
+        self._ranges_known: dict[tuple[str, str, int], dict[str, tflite_calibration.Range]] = {}
+        return self._specs(model)
+
+    def methods(self, precision: str) -> list[str]:
+        """The ways of choosing ranges (of activations, or of int4 weights) worth comparing."""
+        if precision in LEVELS:
+            return list(tflite_calibration.METHODS)
+        return list(WEIGHT_METHODS) if precision == "int4-weight" else []
+
+    def tensors(self, samples: str) -> list[str]:
+        """Names of the activations whose range can be chosen one by one.
+
+        Inputs are left out: what reads a sensor counts on their scale.
+        """
+        model = tflite_graph.read(self._content)
+        fixed = {model.subgraphs[0].tensors[i].name.decode() for i in self._inputs.values()}
+        return [name for name in self._statistics(samples).tensors if name not in fixed]
+
+    def convert(
+        self,
+        out: str,
+        precision: str,
+        method: str | None,
+        samples: str | None,
+        seed: int,  # noqa: ARG002 nothing here is random
+        float_layers: list[str],
+        input_type: str,
+        output_type: str,
+        overrides: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Writes the artifact at one precision.
+
+        Args:
+            out: The .tflite to write.
+            precision: One of edgekit.types.PRECISIONS.
+            method: One of `methods(precision)`, or None for the first.
+            samples: Calibration samples (see edgekit.chunks), for static precisions.
+            seed: Unused; part of the converters' interface.
+            float_layers: Operators to keep in float, by output tensor name.
+            input_type: float32, int8, uint8 or int16.
+            output_type: Likewise.
+            overrides: Another method for single tensors, by name.
+
+        Returns:
+            files, inputs, outputs, runtime_options, warnings, steps and quantized_share.
+
+        Raises:
+            ConversionError: The precision cannot be realised in this model.
+        """
+        method = method or next(iter(self.methods(precision)), None)
+        chosen = self._ranges(precision, method, samples, overrides or {})
+        content = self._quantize(precision, method, chosen, float_layers)
+        model = tflite_graph.read(content)
+        if precision == "int8-dynamic":
+            tflite_recurrent.quantize_lstm_weights(model)
+        if precision in LEVELS:
+            tflite_graph.set_interface(model, input_type, output_type)
+        elif (input_type, output_type) != ("float32", "float32"):
+            raise ConversionError(
+                f"{precision} has no integer activations, so no {input_type} inputs or"
+                f" {output_type} outputs",
+                "leave out --input-type and --output-type, or use --precision int8",
+            )
+        Path(out).write_bytes(content if precision == "fp32" else tflite_graph.write(model))
+        share = self._check_share(model, precision, Path(out), float_layers)
+        return {
+            "files": [out],
+            **self._specs(model),
+            "runtime_options": {},
+            "warnings": _left_in_float(model, precision),
+            "steps": {"method": method, "float_layers": float_layers},
+            "quantized_share": share,
+        }
+
+    def rank_layers(self, samples: str, artifact: str, limit: int) -> list[dict[str, Any]]:
+        """Operators by the noise that quantization adds in them, worst first.
+
+        An operator's own contribution is the noise-to-signal power ratio at its output minus the
+        largest one among its inputs, averaged over the samples.
+
+        Args:
+            samples: Calibration samples.
+            artifact: The quantized .tflite, made from the float model that is open.
+            limit: How many operators to name at most.
+        """
+        noise = tflite_noise.noise_by_tensor(
+            self._path, Path(artifact), chunks.read(Path(samples)), self._inputs
+        )
+        model = tflite_graph.read(self._content)
+        graph = model.subgraphs[0]
+        ranked = []
+        for operator in graph.operators:
+            name = graph.tensors[operator.outputs[0]].name.decode()
+            before = [
+                noise.get(graph.tensors[index].name.decode(), 0.0)
+                for index in operator.inputs
+                if index >= 0
+            ]
+            if name in noise:
+                ranked.append((noise[name] - max(before, default=0.0), name))
+        ranked.sort(reverse=True)
+        return [
+            {"layer": name, "sqnr_db": _decibels(added)}
+            for added, name in ranked[:limit]
+            if added > 0
+        ]
+
+    def _statistics(self, samples: str) -> tflite_calibration.Collected:
+        if samples not in self._collected:
+            self._collected[samples] = tflite_calibration.collect(
+                self._path, chunks.read(Path(samples)), self._inputs
+            )
+        return self._collected[samples]
+
+    def _ranges(
+        self, precision: str, method: str | None, samples: str | None, overrides: dict[str, str]
+    ) -> dict[str, tflite_calibration.Range] | None:
+        if precision not in LEVELS:
+            return None
+        assert samples is not None, "static precisions come with calibration samples"
+        assert method is not None, "static precisions have calibration methods"
+        chosen = dict(self._ranges_by(method, samples, LEVELS[precision]))
+        for name, other in overrides.items():
+            chosen[name] = self._ranges_by(other, samples, LEVELS[precision])[name]
+        return chosen
+
+    def _ranges_by(
+        self, method: str, samples: str, levels: int
+    ) -> dict[str, tflite_calibration.Range]:
+        key = (method, samples, levels)
+        if key not in self._ranges_known:
+            statistics = self._statistics(samples)
+            self._ranges_known[key] = tflite_calibration.ranges(statistics, method, levels=levels)
+        return self._ranges_known[key]
+
+    def _quantize(
+        self,
+        precision: str,
+        method: str | None,
+        chosen: dict[str, tflite_calibration.Range] | None,
+        float_layers: list[str],
+    ) -> bytes:
+        if precision == "fp32":
+            return self._content
+        rules = _recipe(precision, method) + [
+            {
+                "regex": tflite_graph.scope_regex(name),
+                "operation": "*",
+                "algorithm_key": "no_quantize",
+            }
+            for name in float_layers
+        ]
+        calibrated = {
+            name: {"min": np.array([low], np.float32), "max": np.array([high], np.float32)}
+            for name, (low, high) in (chosen or {}).items()
+        }
+        try:
+            result = quantizer.Quantizer(self._content, rules).quantize(
+                calibrated or None, enable_progress_bar=False, enable_progress_report=False
+            )
+        except (ValueError, RuntimeError, KeyError, IndexError, AttributeError) as error:
+            raise ConversionError(
+                f"LiteRT Quantizer cannot make {self._path.name} {precision}: {error}",
+                _way_out(precision, self._recurrent),
+            ) from error
+        return bytes(result.quantized_model)
+
+    def _check_share(
+        self, model: tflite_graph.Model, precision: str, out: Path, float_layers: list[str]
+    ) -> float | None:
+        elements = tflite_graph.weight_elements(model)
+        total = sum(elements.values())
+        if precision == "fp32" or not total:
+            return None
+        share = elements.get(WEIGHT_TYPE.get(precision, "int8"), 0) / total
+        half_done = precision in LEVELS and bool(self._recurrent) and share < 1
+        if (share < MINIMUM_SHARE or half_done) and not float_layers:
+            out.unlink()
+            kinds = f" ({', '.join(self._recurrent)} stays float)" if self._recurrent else ""
+            raise ConversionError(
+                f"{precision} would reach only {share:.0%} of the weights of"
+                f" {self._path.name}{kinds}",
+                _way_out(precision, self._recurrent),
+            )
+        return share
+
+    def _specs(self, model: tflite_graph.Model) -> dict[str, Any]:
+        graph = model.subgraphs[0]
+        named_in, named_out = tflite_graph.input_names(model), tflite_graph.output_names(model)
+        return {
+            "inputs": _plain(
+                tflite_graph.spec_of(graph.tensors[i], n) for n, i in named_in.items()
+            ),
+            "outputs": _plain(
+                tflite_graph.spec_of(graph.tensors[i], n) for n, i in named_out.items()
+            ),
+        }
+
+
+def _plain(specs: Any) -> list[dict[str, Any]]:
+    built: list[dict[str, Any]] = [msgspec.to_builtins(spec) for spec in specs]
+    return built
+
+
+def _recipe(precision: str, method: str | None) -> list[dict[str, Any]]:
+    if precision == "fp16":
+        return list(_FLOAT16_RECIPE)
+    if precision == "int4-weight":
+        found = recipe.weight_only_wi4_afp32(algorithm_key=WEIGHT_METHODS[method or "minmax"])
+    else:
+        made = {
+            "int8": recipe.static_wi8_ai8,
+            "int16x8": recipe.static_wi8_ai16,
+            "int8-dynamic": recipe.dynamic_wi8_afp32,
+            "int8-weight": recipe.weight_only_wi8_afp32,
+        }
+        found = made[precision]()
+    return list(found)
+
+
+def _check_names(have: dict[str, int], wanted: list[dict[str, Any]], side: str) -> None:
+    names = {TensorSpec(**spec).name for spec in wanted}
+    if names != set(have):
+        raise ConversionError(
+            f"the float TFLite model has {side} {sorted(have)}, its source {sorted(names)}",
+            "report this with the model's inspect output",
+        )
+
+
+def _left_in_float(model: tflite_graph.Model, precision: str) -> list[str]:
+    names = tflite_graph.float_operators(model) if precision in LEVELS else ()
+    if not names:
+        return []
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return [f"{len(names)} operators stay in float: {shown}"]
+
+
+def _way_out(precision: str, recurrent: tuple[str, ...]) -> str:
+    if recurrent and precision != "int8-dynamic":
+        return "use --precision int8-dynamic, which suits recurrent layers"
+    return "use --precision int8-weight" if precision != "int8-weight" else "use --precision fp16"
+
+
+def _decibels(noise_to_signal: float) -> float:
+    return float(-10 * np.log10(max(noise_to_signal, 1e-12)))

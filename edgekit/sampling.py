@@ -1,0 +1,166 @@
+"""Draws what a conversion looks at: calibration samples, choosing samples, the test role.
+
+Roles are kept apart: ranges come from calibration samples, the ladder looks at val, and test is
+read once. The source's outputs are taken here, while the source is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit import chunks, data_linting, metrics, user_code
+from edgekit.chunks import Arrays
+from edgekit.data import Dataset, open_data
+from edgekit.errors import DataError
+from edgekit.ladder import Judge
+from edgekit.types import (
+    STATIC_PRECISIONS,
+    Batch,
+    ConversionPlan,
+    DataRef,
+    ModelInfo,
+    Role,
+    TensorSpec,
+)
+from edgekit.workers import Worker
+
+CALIBRATION_SAMPLES = 200
+PARITY_SAMPLES = 32
+PROBE_SAMPLES = 8
+CHOOSING_SAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Samples and the source's outputs for them, as chunk directories.
+
+    `choosing` and `final` are there where a drop has to be judged.
+    """
+
+    calibration: Path
+    calibration_outputs: Path
+    real_data: bool
+    data: DataRef | None
+    choosing: Judge | None
+    final: Judge | None
+    warnings: tuple[str, ...]
+
+
+def draw(plan: ConversionPlan, info: ModelInfo, worker: Worker, directory: Path) -> Sampled:
+    """Draws the samples that a plan needs and takes the source's outputs for them.
+
+    Raises:
+        DataError: The data does not fit the model.
+    """
+    if plan.data is None:
+        return _probes(plan, info, worker, directory)
+    dataset = open_data(
+        plan.data,
+        inputs=info.inputs,
+        preprocess=plan.preprocess,
+        seed=plan.seed,
+        group_size=_group_size(plan.metric, info),
+    )
+    needed = plan.precision in (*STATIC_PRECISIONS, "int4-weight")
+    drawn = dataset.calibration(CALIBRATION_SAMPLES if needed else PARITY_SAMPLES, plan.seed)
+    calibration = directory / "calibration"
+    chunks.write(calibration, [drawn.x])
+    outputs = _outputs(worker, calibration)
+    warnings = data_linting.lint_dataset(dataset, _predictor(worker, directory))
+    choosing = final = None
+    if plan.max_drop is not None:
+        choosing = _judge(plan, info, worker, dataset, "val", directory)
+        final = _judge(plan, info, worker, dataset, "test", directory)
+    return Sampled(calibration, outputs, True, dataset.ref, choosing, final, warnings)
+
+
+def _probes(plan: ConversionPlan, info: ModelInfo, worker: Worker, directory: Path) -> Sampled:
+    calibration = directory / "calibration"
+    random = np.random.default_rng(plan.seed)
+    chunks.write(calibration, [{spec.name: _probe(spec, random) for spec in info.inputs}])
+    warning = (
+        f"no --data was given: parity was checked on {PROBE_SAMPLES} random probes, not on real"
+        " samples"
+    )
+    outputs = _outputs(worker, calibration)
+    return Sampled(calibration, outputs, False, None, None, None, (warning,))
+
+
+def _probe(spec: TensorSpec, random: np.random.Generator) -> NDArray[np.generic]:
+    """Random input: standard normal, or 0 and 1 where the input takes whole numbers."""
+    shape = (PROBE_SAMPLES, *(size or 16 for size in spec.shape[1:]))
+    if spec.dtype.startswith(("int", "uint", "bool")) and spec.scale is None:
+        return random.integers(0, 2, shape).astype(spec.dtype)
+    return random.standard_normal(shape).astype(np.float32)
+
+
+def _group_size(metric: str | None, info: ModelInfo) -> int:
+    """Samples that a user's metric keeps together; the built-in ones judge each alone."""
+    if metric is None or not user_code.split(metric):
+        return 1
+    return metrics.resolve(metric, outputs=info.outputs, labels=None).group_size
+
+
+def _judge(
+    plan: ConversionPlan,
+    info: ModelInfo,
+    worker: Worker,
+    dataset: Dataset,
+    role: Role,
+    directory: Path,
+) -> Judge:
+    samples = directory / role
+    labels: list[NDArray[np.generic]] = []
+    step = _step(dataset, role)
+    chunks.write(samples, _arrays(dataset.batches(role), labels, step))
+    joined = np.concatenate(labels) if labels else None
+    metric = metrics.resolve(plan.metric, outputs=info.outputs, labels=joined)
+    outputs = chunks.read_all(_outputs(worker, samples))
+    seen = chunks.read_all(samples) if metric.needs_x else None
+    source = metric.evaluate(seen, joined, outputs)
+    return Judge(samples, joined, metric, source)
+
+
+def _step(dataset: Dataset, role: Role) -> int:
+    """Every how many-th sample is looked at: test whole, the choosing samples thinned."""
+    count = dataset.roles.get(role)
+    return 1 if role == "test" or not count else max(1, count // CHOOSING_SAMPLES)
+
+
+def _arrays(
+    batches: Iterator[Batch], labels: list[NDArray[np.generic]], step: int
+) -> Iterator[Arrays]:
+    seen = 0
+    for batch in batches:
+        size = len(next(iter(batch.x.values())))
+        picked = slice(-seen % step, None, step)
+        seen += size
+        if batch.y is not None:
+            labels.append(batch.y[picked])
+        chosen = {name: array[picked] for name, array in batch.x.items()}
+        if len(next(iter(chosen.values()))):
+            yield chosen
+
+
+def _outputs(worker: Worker, samples: Path) -> Path:
+    outputs = samples.with_name(f"{samples.name}-source")
+    worker.call("predict", samples=str(samples), outputs=str(outputs))
+    return outputs
+
+
+def _predictor(worker: Worker, directory: Path) -> data_linting.Predict:
+    """The source model as a function, for the linter."""
+    counter = iter(range(1_000_000))
+
+    def predict(arrays: Mapping[str, NDArray[np.generic]]) -> Arrays:
+        samples = directory / f"lint-{next(counter)}"
+        if not chunks.write(samples, [arrays]):
+            raise DataError("the linter was given no samples")
+        return chunks.read_all(_outputs(worker, samples))
+
+    return predict
