@@ -1,0 +1,116 @@
+"""Intervals and tests against scipy, published values and simulation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from edgekit import intervals
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 10), (1, 3), (88, 100), (881, 1000), (10, 10)])
+def test_wilson_agrees_with_scipy(right: int, n: int) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    expected = stats.binomtest(right, n).proportion_ci(0.95, method="wilson")
+    assert intervals.wilson(right, n) == pytest.approx(tuple(expected), abs=1e-12)
+
+
+def test_wilson_gives_the_figures_of_a_textbook() -> None:
+    # 15 of 148: Newcombe 1998, table I, method 3, second column.
+    assert intervals.wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+
+
+def test_wilson_never_leaves_zero_to_one() -> None:
+    for n in range(1, 200):
+        assert intervals.wilson(0, n)[0] == 0.0
+        assert intervals.wilson(n, n)[1] == 1.0
+
+
+@pytest.mark.parametrize(("b", "c"), [(0, 0), (0, 1), (5, 0), (7, 21), (10, 10), (400, 300)])
+def test_mcnemar_agrees_with_scipys_binomial_test(b: int, c: int) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    expected = stats.binomtest(b, b + c, 0.5).pvalue if b + c else 1.0
+    assert intervals.mcnemar_exact(b, c) == pytest.approx(expected, rel=1e-9)
+
+
+def test_mcnemar_stays_exact_where_floats_would_underflow() -> None:
+    assert intervals.mcnemar_exact(0, 1000) == pytest.approx(2.0 * 2.0**-1000)
+    assert 0.0 <= intervals.mcnemar_exact(0, 5000) < 1e-300
+
+
+def test_median_interval_needs_six_values_for_95_and_eight_for_99_percent() -> None:
+    assert intervals.median_interval([1.0, 2, 3, 4, 5]) is None
+    low, high, level = intervals.median_interval([6.0, 5, 4, 3, 2, 1]) or (0, 0, 0)
+    assert (low, high) == (1.0, 6.0)
+    assert level == pytest.approx(1 - 2 / 2**6)
+    assert intervals.median_interval([float(v) for v in range(7)], 0.99) is None
+    assert intervals.median_interval([float(v) for v in range(8)], 0.99) is not None
+
+
+@pytest.mark.parametrize("n", [6, 9, 10, 17, 40, 101])
+def test_median_interval_takes_the_tightest_ranks_that_reach_the_level(n: int) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    found = intervals.median_interval([float(value) for value in range(1, n + 1)])
+    assert found is not None
+    low, high, level = found
+    k = int(low)
+    assert (low, high) == (k, n + 1 - k)
+    assert level == pytest.approx(1 - 2 * stats.binom.cdf(k - 1, n, 0.5))
+    assert level >= 0.95 > 1 - 2 * stats.binom.cdf(k, n, 0.5)
+
+
+def test_median_interval_covers_the_median_of_a_skewed_distribution() -> None:
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(2000):
+        found = intervals.median_interval(rng.exponential(size=15).tolist())
+        assert found is not None
+        hits += found[0] <= math.log(2) <= found[1]
+    assert hits / 2000 >= 0.95
+
+
+def test_bootstrap_of_a_mean_is_near_the_normal_interval() -> None:
+    values = np.random.default_rng(1).normal(size=400)
+    found = intervals.bootstrap(lambda drawn: float(values[drawn].mean()), 400, resamples=2000)
+    assert found is not None
+    half = 1.96 * values.std() / 20
+    assert found == pytest.approx((values.mean() - half, values.mean() + half), abs=0.015)
+
+
+def test_bootstrap_repeats_with_its_seed_and_differs_with_another() -> None:
+    values = np.arange(50.0)
+
+    def run(seed: int) -> tuple[float, float] | None:
+        return intervals.bootstrap(lambda drawn: float(values[drawn].mean()), 50, seed=seed)
+
+    assert run(3) == run(3) != run(4)
+
+
+def test_bootstrap_gives_no_interval_where_it_is_mostly_undefined() -> None:
+    assert intervals.bootstrap(lambda _: 1.0, 1) is None
+    assert intervals.bootstrap(lambda _: 1.0, 5, resamples=0) is None
+    rare = intervals.bootstrap(lambda drawn: 1.0 if 0 in drawn else math.nan, 5)
+    assert rare is None  # the first of five is in two thirds of the draws only
+    assert intervals.bootstrap(lambda _: 1.0, 5) == (1.0, 1.0)
+
+
+def test_sqnr_matches_its_definition_on_a_quantized_sine() -> None:
+    reference = np.sin(np.linspace(0, 100, 10_000))
+    test = np.round(reference * 127) / 127
+    expected = 10 * math.log10((reference**2).sum() / ((reference - test) ** 2).sum())
+    assert intervals.sqnr_db(reference, test) == pytest.approx(expected)
+    # The textbook's 6.02 dB per bit + 1.76 for a full-scale sine, at 7.99 bits.
+    assert intervals.sqnr_db(reference, test) == pytest.approx(6.02 * 7.99 + 1.76, abs=0.5)
+
+
+def test_sqnr_is_always_finite() -> None:
+    ones = np.ones(4, np.float32)
+    cap_db = intervals.SQNR_CAP_DB
+    assert intervals.sqnr_db(ones, ones) == cap_db
+    assert intervals.sqnr_db(0 * ones, 0 * ones) == cap_db
+    assert intervals.sqnr_db(0 * ones, ones) == -cap_db
+    assert intervals.sqnr_db(ones, ones * np.nan) == -cap_db
+    assert intervals.sqnr_db(ones, ones * np.inf) == -cap_db
+    assert intervals.sqnr_db(ones, ones * np.float32(3e38)) < -cap_db + 1
