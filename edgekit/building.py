@@ -105,6 +105,8 @@ def open_artifact(shop: Workshop, built: Built) -> dict[str, Any]:
         path=str(built.files[0]),
         threads=shop.threads,
         options=built.runtime_options,
+        inputs=[msgspec.to_builtins(spec) for spec in built.inputs],
+        outputs=[msgspec.to_builtins(spec) for spec in built.outputs],
     )
     return opened
 

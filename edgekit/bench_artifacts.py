@@ -1,0 +1,156 @@
+"""What is to be measured: an artifact with what its manifest, or its name, says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgekit import files, hardware, manifest, registry
+from edgekit.errors import ModelError, ProfileError, UserError
+from edgekit.types import ArtifactInfo, Manifest, Profile, TensorSpec
+
+_FORMATS = {
+    ".onnx": ("onnx", "onnxruntime"),
+    **{known.suffix: (name, known.runtime) for name, known in registry.FORMATS.items()},
+}
+_RUNTIMES = dict(_FORMATS.values())
+_MODELS = (".keras", ".h5", ".hdf5", ".pb")
+_DEFAULT_OPTIONS = {"openvino": {"INFERENCE_PRECISION_HINT": "f32"}}
+"""For artifacts without a manifest: OpenVINO runs float models in bf16 where it can, unasked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurand:
+    """An artifact and how it is to be run. `inputs` is empty where there is no manifest."""
+
+    path: Path
+    info: ArtifactInfo
+    runtime: str
+    options: dict[str, str]
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    model_name: str | None = None
+    target: str | None = None
+    preprocess: str | None = None
+    metric: str | None = None
+
+
+def read(path: Path, target: str | None) -> Measurand:
+    """Finds out what an artifact is.
+
+    Args:
+        path: Its main file.
+        target: The profile it is to be run for; default: the one it was made for.
+
+    Raises:
+        ModelError: It is not there, or is not an artifact.
+        ProfileError: The target is unknown, or does not run this format.
+        UserError: Its manifest is unreadable, or not the artifact's.
+    """
+    if not path.exists():
+        raise ModelError(f"{path} does not exist", "check the path")
+    if path.suffix not in _FORMATS or not path.is_file():
+        raise _not_an_artifact(path)
+    found = manifest.read(path)
+    measurand = _from_manifest(path, found) if found else _from_name(path)
+    return _for_target(measurand, target) if target else measurand
+
+
+def job(measurand: Measurand, kind: str, threads: int, **more: Any) -> dict[str, Any]:
+    """A job for the runner."""
+    return {
+        "kind": kind,
+        "runtime": measurand.runtime,
+        "artifact": str(measurand.path.absolute()),
+        "siblings": [entry.path for entry in measurand.info.files],
+        "threads": threads,
+        "options": measurand.options,
+        "inputs": msgspec.to_builtins(measurand.inputs),
+        "outputs": msgspec.to_builtins(measurand.outputs),
+        **more,
+    }
+
+
+def _from_manifest(path: Path, found: Manifest) -> Measurand:
+    if not manifest.matches(path, found):
+        raise UserError(
+            f"{path} is not the artifact that {manifest.path_for(path).name} describes",
+            "convert it again, or remove that manifest",
+        )
+    if found.artifact.format not in _RUNTIMES:
+        raise ModelError(f"{path} has format {found.artifact.format}, which no runtime here runs")
+    return Measurand(
+        path=path,
+        info=msgspec.structs.replace(found.artifact, path=str(path)),
+        runtime=_RUNTIMES[found.artifact.format],
+        options=dict(found.runtime_options),
+        inputs=found.inputs,
+        outputs=found.outputs,
+        model_name=found.model_name,
+        target=found.profile.name if found.profile else None,
+        preprocess=found.data.preprocess if found.data else None,
+        metric=found.data.metric if found.data else None,
+    )
+
+
+def _from_name(path: Path) -> Measurand:
+    format_name, runtime = _FORMATS[path.suffix]
+    paths = (path, *(_weights(path) if format_name == "openvino" else ()))
+    info = manifest.artifact_info(
+        paths,
+        format_name=format_name,
+        precision=None,
+        gzip_bytes=files.gzip_size_bytes(paths),
+    )
+    return Measurand(
+        path=path,
+        info=msgspec.structs.replace(info, path=str(path)),
+        runtime=runtime,
+        options=dict(_DEFAULT_OPTIONS.get(runtime, {})),
+    )
+
+
+def _weights(path: Path) -> tuple[Path]:
+    weights = path.with_suffix(".bin")
+    if not weights.is_file():
+        raise ModelError(
+            f"{path} has no weights beside it ({weights.name})", "copy both files of the IR"
+        )
+    return (weights,)
+
+
+def _for_target(measurand: Measurand, target: str) -> Measurand:
+    profile = hardware.load(target)
+    if profile.format != measurand.info.format:
+        raise ProfileError(
+            f"{target} takes {profile.format} artifacts, and {measurand.path} is"
+            f" {measurand.info.format}",
+            f"convert it with --target {target}, or name another --target",
+        )
+    options = {**measurand.options, **_plugin(profile)}
+    return replace(measurand, target=target, options=options)
+
+
+def _plugin(profile: Profile) -> dict[str, str]:
+    """The OpenVINO plugin that a target names: another one is never taken in its place."""
+    if profile.openvino is None or profile.openvino.device == "CPU":
+        return {}
+    return {"device": profile.openvino.device}
+
+
+def _not_an_artifact(path: Path) -> ModelError:
+    known = ", ".join(sorted(_FORMATS))
+    if path.suffix in _MODELS or path.is_dir():
+        return ModelError(
+            f"{path} is a model, not an artifact that runs on a device ({known})",
+            f"edgekit convert {path} --target host -o {path.stem}.tflite, then bench that",
+        )
+    if path.suffix == ".bin" and path.with_suffix(".xml").is_file():
+        return ModelError(f"{path} holds only weights", f"bench {path.with_suffix('.xml')}")
+    return ModelError(
+        f"{path} is not an artifact that can be measured; known: {known}",
+        "give the file that edgekit convert wrote",
+    )

@@ -1,0 +1,123 @@
+"""Puts together what was observed of an artifact: one `Result`, and its comparison with another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from edgekit import bench_statistics
+from edgekit.bench_artifacts import Measurand
+from edgekit.bench_rounds import Observed, Plan, stopped
+from edgekit.targets import Device, Frame
+from edgekit.types import (
+    Accuracy,
+    Comparison,
+    Delegate,
+    DeviceInfo,
+    OperatorTime,
+    Replicate,
+    Result,
+)
+
+_IN_DEVICE = ("frame", "arch", "cpu", "cores")
+_IN_RESULT = ("frame", "delegate", "versions")
+
+
+def result(
+    device: Device,
+    measurand: Measurand,
+    observed: Observed,
+    plan: Plan,
+    *,
+    threads: int,
+    accuracy: Accuracy | None,
+    operators: tuple[OperatorTime, ...] | None,
+    notes: tuple[str, ...],
+    timing: dict[str, float],
+) -> Result:
+    """What was measured of one artifact on one device."""
+    replicates, machine = observed.replicates, observed.frames["environment"]
+    latency = bench_statistics.latency(replicates, threads=threads, stopped=stopped(observed, plan))
+    assert latency.median_s, "a process has measured at least one inference"
+    return Result(
+        artifact=measurand.info,
+        device=DeviceInfo(
+            url=device.url,
+            target=measurand.target,
+            arch=machine["arch"],
+            cpu=machine["cpu"],
+            cores=machine["cores"],
+            threads=threads,
+            measured_here=device.is_this_machine,
+        ),
+        latency=latency,
+        throughput_per_s=_batch(observed) / latency.median_s,
+        cold_start=bench_statistics.cold_start(replicates),
+        memory=bench_statistics.memory(replicates),
+        accuracy=accuracy,
+        delegate=msgspec.convert(observed.frames["facts"]["delegate"], Delegate),
+        operators=operators,
+        environment=_environment(measurand, observed),
+        warnings=(*notes, *_warnings(device, measurand, machine, replicates, threads)),
+        timing=timing,
+    )
+
+
+def comparison(
+    device: Device, baseline: Measurand, candidate: Measurand, pair: tuple[Observed, Observed]
+) -> Comparison | None:
+    """Candidate latency over baseline latency; None where there were too few rounds."""
+    found = bench_statistics.ratio(pair[0].medians(), pair[1].medians())
+    if found is None:
+        return None
+    return Comparison(
+        baseline=baseline.info.sha256,
+        candidate=candidate.info.sha256,
+        device=device.url,
+        ratio=found.value,
+        ratio_ci95=found.ci95,
+        different=found.different,
+        rounds=len(pair[0].replicates),
+    )
+
+
+def _environment(measurand: Measurand, observed: Observed) -> dict[str, Any]:
+    machine, facts = observed.frames["environment"], observed.frames["facts"]
+    first = observed.replicates[0]
+    return {
+        **{key: value for key, value in machine.items() if key not in _IN_DEVICE},
+        **{key: value for key, value in facts.items() if key not in _IN_RESULT},
+        "versions": {**machine["versions"], **facts["versions"]},
+        "runtime": measurand.runtime,
+        "options": measurand.options,
+        "inputs": first.inputs,
+        "clock": first.clock,
+    }
+
+
+def _batch(observed: Observed) -> int:
+    """Samples per inference; where the batch may vary, one was measured."""
+    shapes = [tensor["shape"] for tensor in observed.frames["loaded"]["inputs"]]
+    return max((shape[0] or 1 for shape in shapes if shape), default=1)
+
+
+def _warnings(
+    device: Device,
+    measurand: Measurand,
+    machine: Frame,
+    replicates: list[Replicate],
+    threads: int,
+) -> Iterator[str]:
+    target = measurand.target
+    if device.is_this_machine and target is not None and not target.startswith("host"):
+        yield (
+            f"made for {target} and measured on this machine ({machine['cpu'] or 'unknown CPU'}):"
+            f" latency and memory say nothing about a {target}"
+        )
+    usable = machine["cpu_quota_cores"] or machine["usable_cores"]
+    if usable is not None and threads > usable:
+        yield f"{threads} threads share {usable:g} cores: they wait for each other"
+    if not any(replicate.warm_up_stable for replicate in replicates):
+        yield "no warm-up became stable: a longer --budget gives it more time"

@@ -1,0 +1,133 @@
+"""From what fresh processes measured to figures with intervals.
+
+The spread that matters is between processes: within one, thousands of runs agree to a per cent
+and are all off together. So the figure is the median of the processes' medians, and its interval
+is that of a median over processes, without any assumption about their distribution.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from edgekit.intervals import median_interval
+from edgekit.types import ColdStart, Latency, Memory, Replicate
+
+MIN_PROCESSES = 6
+"""The fewest values whose extremes enclose their median with 95 % confidence (1 − 2 · 2⁻⁶)."""
+P90_RUNS = 64
+P99_RUNS = 662
+"""Runs needed to claim a percentile: MLPerf LoadGen's early-stopping rule at 99 % confidence."""
+CONTENDED_WALL_PER_CPU = 1.05
+CONTENDED_SWITCHES_PER_S = 20.0
+"""An idle machine shows below 10 (timer ticks, kernel threads), a shared core above 100."""
+
+
+class Ratio(NamedTuple):
+    """Candidate latency over baseline latency, round by round."""
+
+    value: float
+    ci95: tuple[float, float]
+    different: bool
+
+
+def latency(replicates: Sequence[Replicate], *, threads: int, stopped: str) -> Latency:
+    """Latency over fresh processes.
+
+    Args:
+        replicates: One per process, at least one.
+        threads: Threads that ran one inference; with several, wall over CPU time says nothing.
+        stopped: Why measuring ended.
+    """
+    medians = [replicate.median_s for replicate in replicates]
+    pooled = sorted(sample for replicate in replicates for sample in replicate.samples_ns)
+    runs = sum(replicate.runs for replicate in replicates)
+    return Latency(
+        median_s=statistics.median(medians),
+        ci95_s=interval(medians),
+        p90_s=percentile(pooled, 0.9) / 1e9 if runs >= P90_RUNS else None,
+        p99_s=percentile(pooled, 0.99) / 1e9 if runs >= P99_RUNS else None,
+        min_s=min(replicate.min_s for replicate in replicates),
+        runs=runs,
+        processes=len(replicates),
+        cpu_median_s=statistics.median(replicate.cpu_median_s for replicate in replicates),
+        contended=is_contended(replicates, threads),
+        stopped=stopped,
+        process_medians_s=tuple(medians),
+    )
+
+
+def cold_start(replicates: Sequence[Replicate]) -> ColdStart:
+    """Medians over processes. Files that an earlier process read come from the page cache."""
+    return ColdStart(
+        import_s=statistics.median(replicate.import_s for replicate in replicates),
+        load_s=statistics.median(replicate.load_s for replicate in replicates),
+        first_inference_s=statistics.median(
+            replicate.first_inference_s for replicate in replicates
+        ),
+    )
+
+
+def memory(replicates: Sequence[Replicate]) -> Memory:
+    """Medians over processes; None where a process could not tell."""
+    return Memory(
+        peak_delta_bytes=_median_bytes([replicate.peak_delta_bytes for replicate in replicates]),
+        anonymous_bytes=_median_bytes([replicate.anonymous_bytes for replicate in replicates]),
+    )
+
+
+def ratio(baseline: Sequence[float], candidate: Sequence[float]) -> Ratio | None:
+    """Compares two artifacts that were measured in the same rounds.
+
+    What slows a whole round slows both, so each round gives one ratio of process medians; the
+    figure is their median.
+
+    Args:
+        baseline: Process medians, one per round.
+        candidate: Likewise, of the same rounds.
+
+    Returns:
+        The ratio, `different` only if its interval excludes 1; None for fewer than 6 rounds.
+    """
+    ratios = [b / a for a, b in zip(baseline, candidate, strict=True)]
+    ci95 = interval(ratios)
+    if ci95 is None:
+        return None
+    return Ratio(statistics.median(ratios), ci95, not ci95[0] <= 1.0 <= ci95[1])
+
+
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of a median; None for fewer than 6 values."""
+    found = median_interval(values)
+    return found[:2] if found else None
+
+
+def relative_half_width(values: Sequence[float]) -> float:
+    """Half the interval's width over the median; infinite where there is no interval."""
+    found = interval(values)
+    if found is None:
+        return math.inf
+    return (found[1] - found[0]) / 2 / statistics.median(values)
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """The smallest sample that at least this share of the samples does not exceed."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def is_contended(replicates: Sequence[Replicate], threads: int) -> bool:
+    """Whether other work took the processor in at least half of the processes."""
+    switches = statistics.median(
+        replicate.involuntary_switches / replicate.elapsed_s for replicate in replicates
+    )
+    if switches > CONTENDED_SWITCHES_PER_S:
+        return True
+    wall_per_cpu = statistics.median(replicate.wall_per_cpu for replicate in replicates)
+    return threads == 1 and wall_per_cpu > CONTENDED_WALL_PER_CPU
+
+
+def _median_bytes(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return round(statistics.median(known)) if len(known) == len(values) else None

@@ -1,0 +1,271 @@
+"""The bench stage: artifacts + device → latency, cold start, memory, accuracy, comparison.
+
+The way of the data: find out what each artifact is; open the data; measure in interleaved rounds,
+a fresh process per artifact and round, until the intervals are narrow or the time is up; judge the
+outputs; put the figures together.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from edgekit import (
+    accuracy,
+    bench_artifacts,
+    bench_results,
+    bench_rounds,
+    files,
+    manifest,
+    registry,
+)
+from edgekit.bench_artifacts import Measurand
+from edgekit.bench_rounds import Observed, Plan
+from edgekit.data import Dataset
+from edgekit.errors import UsageError
+from edgekit.metrics import Metric
+from edgekit.targets import Device, Frame
+from edgekit.types import BenchReport, Comparison, OperatorTime, Result
+from edgekit.workers import scratch
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for beyond artifacts and devices."""
+
+    threads: int
+    budget_s: float
+    data: str | None
+    preprocess: str | None
+    metric: str | None
+    profile_ops: bool
+    seed: int
+
+
+def bench(
+    artifacts: Sequence[str | Path],
+    *,
+    target: str | None = None,
+    devices: Sequence[str] = ("local",),
+    threads: int = 1,
+    budget_s: float = 30.0,
+    data: str | None = None,
+    preprocess: str | None = None,
+    metric: str | None = None,
+    profile_ops: bool = False,
+    seed: int = 0,
+    output: Path | None = None,
+    force: bool = False,
+    on_progress: Progress | None = None,
+) -> BenchReport:
+    """Measures artifacts, interleaved, and compares each with the first.
+
+    Args:
+        artifacts: Main files (.tflite, .xml, .onnx), with or without a manifest.
+        target: The profile to run them for; default: the one each was made for.
+        devices: Where to measure; `local` is this machine.
+        threads: Threads for one inference.
+        budget_s: Wall seconds of measuring latency, per device, for all artifacts together. The
+            fewest rounds that give an interval (6) are done even beyond it, with short processes.
+        data: A data SPEC, for accuracy on its test role.
+        preprocess: Default: what the manifest recorded, else "none".
+        metric: Default: what the manifest recorded, else what suits outputs and labels.
+        profile_ops: Also time each operator, where the runtime tells.
+        seed: Of the order of artifacts and of random inputs.
+        output: Where to write the report as JSON.
+        force: Replace whatever stands there.
+        on_progress: Told what is being measured.
+
+    Raises:
+        UsageError: An argument is outside its range.
+        UserError: An artifact, data, profile, device or output cannot be used; nothing is written.
+    """
+    request = Request(threads, budget_s, data, preprocess, metric, profile_ops, seed)
+    _check(artifacts, devices, request)
+    if output is not None:
+        _check_output(Path(output), force)
+    measurands = [bench_artifacts.read(Path(path), target) for path in artifacts]
+    results: list[Result] = []
+    comparison: list[Comparison] = []
+    for device in [_open(url) for url in dict.fromkeys(devices)]:
+        found, compared = _on_device(device, measurands, request, on_progress or _silent)
+        results += found
+        comparison += compared
+    report = BenchReport("edgekit.bench/1", tuple(results), tuple(comparison))
+    if output is not None:
+        files.write_atomic(Path(output), encode(report))
+    return report
+
+
+def encode(report: BenchReport) -> bytes:
+    """The report as it is written: what `--json` prints."""
+    return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
+
+
+def _on_device(
+    device: Device, measurands: Sequence[Measurand], request: Request, progress: Progress
+) -> tuple[list[Result], list[Comparison]]:
+    if device.is_this_machine:
+        for measurand in measurands:
+            registry.require(registry.RUNTIMES[measurand.runtime], str(measurand.path))
+    with scratch() as directory:
+        subjects = [
+            _subject(device, measurand, request, directory / str(number))
+            for number, measurand in enumerate(measurands)
+        ]
+        if request.data is not None:
+            progress("checking the data")
+            subjects = _linted(device, subjects, request)
+        jobs = [_job(subject, request) for subject in subjects]
+        wanted = bench_rounds.plan(len(jobs), request.budget_s)
+        observed = bench_rounds.run(device, jobs, wanted, seed=request.seed, progress=progress)
+    results = [
+        _result(device, subject, one, wanted, request, progress)
+        for subject, one in zip(subjects, observed, strict=True)
+    ]
+    compared = [
+        bench_results.comparison(device, measurands[0], other, (observed[0], one))
+        for other, one in zip(measurands[1:], observed[1:], strict=True)
+    ]
+    return results, [one for one in compared if one is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """An artifact with the data it is judged by, and the sample it is fed while it is timed."""
+
+    measurand: Measurand
+    judged: tuple[Dataset, Metric] | None = None
+    samples: Path | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _subject(device: Device, measurand: Measurand, request: Request, directory: Path) -> _Subject:
+    """Opens the data before anything is measured: what does not fit is told at once."""
+    if request.data is None:
+        return _Subject(measurand)
+    if not measurand.inputs:
+        measurand = accuracy.describe(device, measurand, request.threads)
+    judged = accuracy.open_dataset(
+        measurand,
+        request.data,
+        preprocess=request.preprocess,
+        metric=request.metric,
+        seed=request.seed,
+    )
+    accuracy.write_sample(judged[0], directory)
+    notes = (*judged[0].notes, *_preprocess_note(measurand, request))
+    return _Subject(measurand, judged, directory, notes)
+
+
+def _linted(device: Device, subjects: Sequence[_Subject], request: Request) -> list[_Subject]:
+    """Adds the linter's warnings, looked for once per model: precisions see the same data."""
+    found: dict[str | None, tuple[str, ...]] = {}
+    told = []
+    for subject in subjects:
+        assert subject.judged is not None, "there is data"
+        model = subject.measurand.model_name
+        if model not in found:
+            found[model] = accuracy.lint(
+                device, subject.measurand, subject.judged[0], threads=request.threads
+            )
+        told.append(replace(subject, notes=(*subject.notes, *found[model])))
+    return told
+
+
+def _preprocess_note(measurand: Measurand, request: Request) -> Iterator[str]:
+    recorded = measurand.preprocess
+    if request.preprocess is not None and recorded not in (None, request.preprocess):
+        yield (
+            f"--preprocess {request.preprocess} was used; the artifact's manifest recorded"
+            f" {recorded}"
+        )
+
+
+def _job(subject: _Subject, request: Request) -> Frame:
+    return bench_artifacts.job(
+        subject.measurand,
+        "measure",
+        request.threads,
+        samples=str(subject.samples) if subject.samples else None,
+        seed=request.seed,
+    )
+
+
+def _result(
+    device: Device,
+    subject: _Subject,
+    observed: Observed,
+    wanted: Plan,
+    request: Request,
+    progress: Progress,
+) -> Result:
+    judged, operators = None, None
+    notes = subject.notes
+    name = subject.measurand.path.name
+    start = time.monotonic()
+    if subject.judged is not None:
+        progress(f"accuracy of {name}")
+        judged = accuracy.evaluate(
+            device, subject.measurand, *subject.judged, threads=request.threads
+        )
+    accuracy_s = time.monotonic() - start
+    if request.profile_ops:
+        progress(f"time per operator of {name}")
+        operators = _operators(device, subject.measurand, request)
+        if operators is None:
+            notes = (*notes, f"{subject.measurand.runtime} does not tell the time per operator")
+    return bench_results.result(
+        device,
+        subject.measurand,
+        observed,
+        wanted,
+        threads=request.threads,
+        accuracy=judged,
+        operators=operators,
+        notes=notes,
+        timing={"accuracy_s": accuracy_s} if judged else {},
+    )
+
+
+def _operators(
+    device: Device, measurand: Measurand, request: Request
+) -> tuple[OperatorTime, ...] | None:
+    frames: list[Frame] = []
+    job = bench_artifacts.job(measurand, "profile", request.threads, seed=request.seed)
+    device.run(job, frames.append)
+    return msgspec.convert(frames[-1]["operators"], tuple[OperatorTime, ...] | None)
+
+
+def _open(url: str) -> Device:
+    device: Device = registry.target(url.partition("://")[0]).open(url)
+    return device
+
+
+def _check(artifacts: Sequence[str | Path], devices: Sequence[str], request: Request) -> None:
+    if not artifacts:
+        raise UsageError("no artifact was given", "edgekit bench ARTIFACT…")
+    if not devices:
+        raise UsageError("no device was given", "bench on this machine with --device local")
+    if request.threads < 1:
+        raise UsageError(f"--threads {request.threads} is below 1", "give 1 or more")
+    if not 0 < request.budget_s < math.inf:
+        raise UsageError(f"--budget {request.budget_s:g} is not a number of seconds above 0")
+
+
+def _check_output(output: Path, force: bool) -> None:
+    """Finds out before half a minute of measuring whether the report can be written."""
+    manifest.may_replace(output, force=force)
+    with files.staging(output):
+        pass
+
+
+def _silent(_message: str) -> None:
+    """Tells nobody."""

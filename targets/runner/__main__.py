@@ -1,0 +1,44 @@
+"""`python -m …runner`: reads one job, does it, and ends with {"done": true}."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import traceback
+from typing import Any
+
+from . import protocol
+
+_MODULES = {
+    "probe": ".environment",
+    "describe": ".describing",
+    "measure": ".measuring",
+    "profile": ".profiling",
+    "predict": ".predicting",
+}
+"""What a job can be. Imported when asked for: `measuring` times the import of numpy, too."""
+
+
+def main() -> None:
+    """Runs the job that stands on standard input."""
+    protocol.die_with_parent()
+    job = protocol.read_job()
+    channel = protocol.Channel(job["token"])
+    protocol.end_with_client()
+    try:
+        _run(job, channel)
+    except protocol.RunnerError as error:
+        body = {"message": error.message, "fix": error.fix, "about": error.about}
+        channel.send({"error": body})
+    except Exception:  # whatever it is, the client has to hear of it
+        channel.send({"bug": traceback.format_exc()})
+    channel.send({"done": True})
+    os._exit(0)  # runtimes have been seen to crash in their destructors
+
+
+def _run(job: dict[str, Any], channel: protocol.Channel) -> None:
+    importlib.import_module(_MODULES[job["kind"]], __package__).run(job, channel)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,343 @@
+"""Bench end to end on tiny real artifacts: structure and counted numbers, never speeds."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from edgekit import bench_rounds, benching, hashing, manifest
+from edgekit.bench_rounds import Observed, Plan
+from edgekit.errors import (
+    DataError,
+    DeviceError,
+    ModelError,
+    OutputError,
+    ProfileError,
+    UsageError,
+    UserError,
+)
+from edgekit.types import BenchReport, DataRef, Manifest, ProfileRef, TensorSpec
+
+_SPEC = importlib.util.spec_from_file_location(
+    "tiny_models", Path(__file__).parent / "targets" / "tiny_models.py"
+)
+tiny = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(tiny)
+
+SHORT_S = 0.01
+
+
+def write_manifest(artifact: Path, target: str, **changes) -> None:
+    """A manifest as convert would have written it."""
+    info = manifest.artifact_info((artifact,), format_name="tflite", precision="fp32", gzip_bytes=1)
+    given = {
+        "versions": {}, "command": (), "request_sha256": "", "seed": 0, "artifact": info,
+        "source": hashing.file_ref(artifact), "model_name": "dense",
+        "profile": ProfileRef(target, ""),
+        "inputs": (TensorSpec("in", (1, 4), "float32"),),
+        "outputs": (TensorSpec("out", (1, 3), "float32"),),
+    }  # fmt: skip
+    manifest.path_for(artifact).write_bytes(manifest.encode(Manifest(**{**given, **changes})))
+
+
+def classes_npz(path: Path) -> tuple[Path, float]:
+    """Samples of which the model gets a known share of the test role right."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(60, 4)).astype(np.float32)
+    y = tiny.dense(x).argmax(1)
+    y[40:45] = (y[40:45] + 1) % 3  # 5 of the 20 test samples are labelled otherwise
+    np.savez(path, x_test=x[40:], y_test=y[40:], x_calib=x[:20], y_calib=y[:20],
+             x_val=x[20:40], y_val=y[20:40])  # fmt: skip
+    return path, 15 / 20
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """Two artifacts that were measured together, with accuracy, and the report on disk."""
+    directory = tmp_path_factory.mktemp("pair")
+    fixed = tiny.dense_tflite(directory / "fixed.tflite")
+    varying = tiny.dense_tflite(directory / "varying.tflite", None)
+    data, share = classes_npz(directory / "data.npz")
+    said: list[str] = []
+    report = benching.bench(
+        [fixed, varying],
+        budget_s=SHORT_S,
+        data=str(data),
+        output=directory / "r.result.json",
+        on_progress=said.append,
+    )
+    return report, share, directory, said
+
+
+def test_every_artifact_has_a_fresh_process_in_each_of_six_rounds(pair):
+    report, _, _, said = pair
+    for result in report.results:
+        assert result.latency.processes == len(result.latency.process_medians_s) == 6
+        assert result.latency.median_s == statistics.median(result.latency.process_medians_s)
+    started = [text for text in said if text.startswith("measuring")]
+    assert len(started) == 12
+    assert sum(text.startswith("measuring fixed.tflite") for text in started) == 6
+
+
+def test_the_result_says_what_ran_where_and_how(pair):
+    result = pair[0].results[0]
+    assert result.artifact.sha256 == hashing.sha256_file(Path(result.artifact.path))
+    assert result.artifact.size_bytes == Path(result.artifact.path).stat().st_size
+    assert (result.artifact.format, result.artifact.precision) == ("tflite", None)
+    assert (result.device.url, result.device.measured_here) == ("local", True)
+    assert result.delegate.total_nodes == 1
+    assert {"python", "numpy", "ai-edge-litert"} <= set(result.environment["versions"])
+    assert result.environment["inputs"] == "the first sample of the data"
+    assert result.environment["precision"] == "float32"
+    assert result.throughput_per_s == pytest.approx(1 / result.latency.median_s)
+    assert result.energy is None
+    assert result.operators is None
+
+
+def test_accuracy_is_that_of_the_test_role(pair):
+    report, share, _, _ = pair
+    for result in report.results:
+        assert (result.accuracy.metric, result.accuracy.n) == ("top1", 20)
+        assert result.accuracy.value == pytest.approx(share)
+
+
+def test_the_comparison_is_the_median_of_the_rounds_ratios(pair):
+    report = pair[0]
+    first, second = (result.latency.process_medians_s for result in report.results)
+    ratios = sorted(b / a for a, b in zip(first, second, strict=True))
+    (found,) = report.comparison
+    assert found.ratio == pytest.approx(statistics.median(ratios))
+    assert found.ratio_ci95 == pytest.approx((ratios[0], ratios[-1]))
+    assert found.different == (ratios[0] > 1 or ratios[-1] < 1)
+    assert found.rounds == 6
+    assert (found.baseline, found.candidate) == tuple(
+        result.artifact.sha256 for result in report.results
+    )
+
+
+def test_the_file_holds_the_report(pair):
+    report, _, directory, _ = pair
+    text = (directory / "r.result.json").read_bytes()
+    assert msgspec.json.decode(text, type=BenchReport) == report
+    assert json.loads(text)["schema"] == "edgekit.bench/1"
+
+
+def test_the_budget_is_named_when_it_ends_the_measurement():
+    observed = Observed(frames={})
+    observed.replicates = [_Replicate(median) for median in (1.0, 1.1, 1.2, 1.3, 1.4, 1.5)]
+    found = bench_rounds.stopped(observed, Plan(30.0, 0.5, 4.0))
+    assert found == "budget of 30 s used, interval ±20.0 %"
+    observed.replicates = [_Replicate(1.0) for _ in range(6)]
+    assert bench_rounds.stopped(observed, Plan(30.0, 0.5, 4.0)) == "interval within ±2 %"
+
+
+class _Replicate:
+    def __init__(self, median_s):
+        self.median_s = median_s
+
+
+def test_no_artifact_always_comes_first():
+    orders = [order for order, _ in zip(bench_rounds._orders(3, seed=0), range(20), strict=False)]
+    for at in range(3):
+        places = [order.index(at) for order in orders]
+        assert statistics.mean(places) == 1.0
+    assert orders != [
+        order for order, _ in zip(bench_rounds._orders(3, 1), range(20), strict=False)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "budget_s", "least_s"), [(1, 30.0, 0.5), (6, 20.0, 0.1), (2, 0.01, 0.1)]
+)
+def test_processes_are_short_where_the_budget_is_small(count, budget_s, least_s):
+    found = bench_rounds.plan(count, budget_s)
+    assert found.least_s == pytest.approx(least_s)
+    assert found.most_s >= found.least_s
+
+
+def test_an_artifact_for_another_target_says_that_it_was_measured_here(tmp_path):
+    artifact = tiny.dense_tflite(tmp_path / "m.tflite")
+    write_manifest(artifact, "cortex-m7")
+    (result,) = benching.bench([artifact], budget_s=SHORT_S).results
+    assert (result.device.target, result.device.measured_here) == ("cortex-m7", True)
+    assert result.artifact.precision == "fp32"
+    assert any("made for cortex-m7 and measured on this machine" in w for w in result.warnings)
+
+
+def test_the_manifests_preprocessing_is_used_and_another_one_warned_about(tmp_path):
+    artifact = tiny.dense_tflite(tmp_path / "m.tflite")
+    write_manifest(artifact, "host", data=DataRef("d", "", "mean=1,std=2"))
+    x = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    y = tiny.dense((x - 1) / 2).argmax(1)
+    np.savez(tmp_path / "d.npz", x_test=x[:20], y_test=y[:20], x_calib=x[20:], x_val=x[20:])
+    data = str(tmp_path / "d.npz")
+    (recorded,) = benching.bench([artifact], budget_s=SHORT_S, data=data).results
+    assert recorded.accuracy.value == 1.0
+    (other,) = benching.bench([artifact], budget_s=SHORT_S, data=data, preprocess="none").results
+    assert other.accuracy.value < 1.0
+    assert any("manifest recorded mean=1,std=2" in text for text in other.warnings)
+
+
+def test_the_linter_looks_at_the_data(tmp_path):
+    artifact = tiny.dense_tflite(tmp_path / "m.tflite")
+    np.savez(tmp_path / "d.npz", x=np.ones((40, 4), np.float32), y=np.arange(40) % 3)
+    (result,) = benching.bench([artifact], budget_s=SHORT_S, data=str(tmp_path / "d.npz")).results
+    assert any("identical" in text for text in result.warnings)
+
+
+def test_operators_are_timed_where_openvino_tells_and_said_not_to_be_elsewhere(tmp_path):
+    pytest.importorskip("openvino")
+    ir = tiny.dense_ir(tmp_path / "m.xml")
+    flat = tiny.dense_tflite(tmp_path / "m.tflite")
+    found = benching.bench([ir, flat], budget_s=SHORT_S, profile_ops=True).results
+    assert found[0].operators
+    assert found[0].artifact.size_bytes == sum(
+        path.stat().st_size for path in (ir, ir.with_suffix(".bin"))
+    )
+    assert found[0].environment["options"] == {"INFERENCE_PRECISION_HINT": "f32"}
+    assert found[1].operators is None
+    assert "litert does not tell the time per operator" in found[1].warnings
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("m.keras", b"x", "is a model, not an artifact"),
+        ("m.txt", b"x", "is not an artifact that can be measured"),
+        ("m.xml", b"x", "has no weights beside it"),
+        ("m.tflite", b"", "LiteRT cannot load"),
+        ("m.tflite", b"TFL3" * 40, "m.tflite"),
+    ],
+)
+def test_what_cannot_be_measured_is_named(name, content, message, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message) as caught:
+        benching.bench([tmp_path / name], budget_s=SHORT_S)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_is_told_which_conversion_leads_to_an_artifact(tmp_path):
+    (tmp_path / "m.h5").write_bytes(b"x")
+    with pytest.raises(ModelError) as caught:
+        benching.bench([tmp_path / "m.h5"])
+    assert caught.value.fix.startswith(f"edgekit convert {tmp_path / 'm.h5'} --target host -o")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ModelError, match=r"gone\.tflite does not exist"):
+        benching.bench([tmp_path / "gone.tflite"])
+
+
+def test_an_artifact_that_changed_after_its_manifest_is_refused(tmp_path):
+    artifact = tiny.dense_tflite(tmp_path / "m.tflite")
+    write_manifest(artifact, "host")
+    tiny.dense_tflite(artifact, None)
+    with pytest.raises(UserError, match=r"is not the artifact that m\.tflite\.edgekit"):
+        benching.bench([artifact])
+
+
+def test_a_target_that_takes_another_format_is_refused(tmp_path):
+    artifact = tiny.dense_tflite(tmp_path / "m.tflite")
+    with pytest.raises(ProfileError, match="host-openvino takes openvino artifacts"):
+        benching.bench([artifact], target="host-openvino")
+
+
+def test_a_device_that_cannot_be_reached_yet_says_so(tmp_path):
+    artifact = tiny.dense_tflite(tmp_path / "m.tflite")
+    with pytest.raises(DeviceError, match="cannot reach ssh:// devices yet"):
+        benching.bench([artifact], devices=["ssh://pi@kitchen.local"])
+    with pytest.raises(UserError, match="unknown target 'carrier-pigeon'"):
+        benching.bench([artifact], devices=["carrier-pigeon://x"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"threads": 0}, "--threads 0"),
+        ({"budget_s": 0.0}, "--budget 0"),
+        ({"budget_s": float("nan")}, "--budget nan"),
+        ({"devices": ()}, "no device"),
+    ],
+)
+def test_arguments_outside_their_range_are_usage_errors(changes, message, tmp_path):
+    artifact = tiny.dense_tflite(tmp_path / "m.tflite")
+    with pytest.raises(UsageError, match=message):
+        benching.bench([artifact], **changes)
+    with pytest.raises(UsageError, match="no artifact"):
+        benching.bench([])
+
+
+def test_what_stands_in_the_way_of_the_report_is_found_before_measuring(tmp_path):
+    artifact = tiny.dense_tflite(tmp_path / "m.tflite")
+    (tmp_path / "r.json").write_text("mine")
+    said: list[str] = []
+    with pytest.raises(OutputError, match="add --force"):
+        benching.bench([artifact], output=tmp_path / "r.json", on_progress=said.append)
+    assert not said
+    assert (tmp_path / "r.json").read_text() == "mine"
+
+
+def test_data_that_does_not_fit_is_found_before_measuring(tmp_path):
+    artifact = tiny.dense_tflite(tmp_path / "m.tflite")
+    np.savez(tmp_path / "d.npz", x=np.ones((10, 9), np.float32), y=np.zeros(10, int))
+    said: list[str] = []
+    with pytest.raises(DataError):
+        benching.bench([artifact], data=str(tmp_path / "d.npz"), on_progress=said.append)
+    assert not said
+
+
+def test_nothing_heavy_is_imported_to_bench():
+    heavy = ("tensorflow", "keras", "tf_keras", "openvino", "nncf", "onnx", "ai_edge_litert")
+    script = f"import sys, edgekit.benching; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda one: one.name)
+def test_no_process_is_left_however_bench_ends(number, tmp_path):
+    artifact = tiny.dense_tflite(tmp_path / "m.tflite")
+    script = f"from edgekit.benching import bench; bench([{str(artifact)!r}], on_progress=print)"
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        process.stdout.readline()
+        runners = _wait_for(lambda: _children(process.pid))
+        process.send_signal(number)
+        process.wait(timeout=60)
+    assert runners
+    assert _wait_for(lambda: not any(_is_running(pid) for pid in runners))
+
+
+def _children(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(text) for text in found]
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _wait_for(condition):
+    """The condition's first true answer within twenty seconds, else its last."""
+    end = time.monotonic() + 20
+    while not (answer := condition()) and time.monotonic() < end:
+        time.sleep(0.01)
+    return answer
