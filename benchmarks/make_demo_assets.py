@@ -2,8 +2,8 @@
 
 Run from the top of the repository: `python benchmarks/make_demo_assets.py`. Writes
 `edgekit/demo_digits.npz` (scikit-learn's bundled digits: 1,797 real scans of 8 × 8 pixels, values
-0 to 16; E. Alpaydin and C. Kaynak, UCI repository, CC BY 4.0) and `edgekit/demo_digits.keras` (a small
-classifier trained on their training part), and prints the accuracy on the test part.
+0 to 16; E. Alpaydin and C. Kaynak, UCI repository, CC BY 4.0) and `edgekit/demo_digits.keras` (a
+small classifier trained on their training part), and prints the accuracy on the test part.
 """
 
 from __future__ import annotations

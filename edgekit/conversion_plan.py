@@ -114,9 +114,10 @@ def _data_sha256(spec: str) -> str:
 def _check_route(source: ModelFile, profile: Profile, facts: registry.Format) -> None:
     if source.family == "keras" or source.family in facts.hubs:
         return
+    others = ", ".join(f".{hub}" for hub in facts.hubs if hub != "savedmodel")
     raise ConversionError(
         f"a .{source.format} model cannot be converted to {profile.format}; possible sources:"
-        f" .keras, .h5, SavedModel, {', '.join('.' + hub for hub in facts.hubs if hub != 'savedmodel')}",
+        f" .keras, .h5, SavedModel, {others}",
         "convert from the Keras model it was made from, or choose --target host-openvino"
         if source.family == "onnx"
         else "convert from the Keras model it was made from",

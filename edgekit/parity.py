@@ -16,8 +16,11 @@ FLOAT_TOLERANCE = {"fp32": 1e-3, "fp16": 5e-2}
 fp32: reassociated sums; the routes that were measured differ by 1e-7 to 1e-5. fp16: weights carry
 11 significant bits (relative 5e-4), which deep networks amplify.
 """
-QUANTIZED_MINIMUM_DB = 0.0
-"""Below this the error carries more power than the signal: the artifact is broken."""
+QUANTIZED_MINIMUM_DB = -0.5
+"""Below this the error carries more power than the signal: the artifact is broken.
+
+Outputs that all became zero are at exactly 0 dB; the margin keeps rounding from deciding.
+"""
 QUANTIZED_LOUD_DB = 10.0
 
 

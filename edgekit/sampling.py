@@ -74,7 +74,9 @@ def draw(plan: ConversionPlan, info: ModelInfo, worker: Worker, directory: Path)
     warnings = data_linting.lint_dataset(dataset, _predictor(worker, directory))
     choosing = final = None
     if plan.max_drop is not None:
-        choosing = _judge(plan, info, worker, dataset, "val", directory)
+        # Where there is no val role, dataset.notes say that calibration samples choose.
+        role: Role = "val" if "val" in dataset.roles else "calib"
+        choosing = _judge(plan, info, worker, dataset, role, directory)
         final = _judge(plan, info, worker, dataset, "test", directory)
     return Sampled(calibration, outputs, True, dataset.ref, choosing, final, warnings)
 
@@ -114,7 +116,7 @@ def _judge(
     role: Role,
     directory: Path,
 ) -> Judge:
-    samples = directory / role
+    samples = directory / f"judge-{role}"
     labels: list[NDArray[np.generic]] = []
     step = _step(dataset, role)
     chunks.write(samples, _arrays(dataset.batches(role), labels, step))
