@@ -18,7 +18,7 @@ from edgekit.converters import tflite_calibration, tflite_graph, tflite_noise, t
 from edgekit.errors import ConversionError
 from edgekit.types import TensorSpec
 
-MINIMUM_SHARE = 0.9
+MINIMUM_SHARE = 0.5
 """Share of the weights that a precision has to reach; below it, it is refused with the figure."""
 
 LEVELS = {"int8": 256, "int16x8": 65536}
@@ -127,6 +127,12 @@ class Converter:
         Raises:
             ConversionError: The precision cannot be realised in this model.
         """
+        if precision in LEVELS and self._recurrent:
+            raise ConversionError(
+                f"{self._path.name} has recurrent layers ({', '.join(self._recurrent)}), which"
+                f" TFLite runs in float or dynamic int8 only, not at static {precision}",
+                "use --precision int8-dynamic, or --target host-openvino for static int8",
+            )
         method = method or next(iter(self.methods(precision)), None)
         chosen = self._ranges(precision, method, samples, overrides or {})
         content = self._quantize(precision, method, chosen, float_layers)
@@ -142,12 +148,12 @@ class Converter:
                 "leave out --input-type and --output-type, or use --precision int8",
             )
         Path(out).write_bytes(content if precision == "fp32" else tflite_graph.write(model))
-        share = self._check_share(model, precision, Path(out), float_layers)
+        share = self._check_share(model, precision, Path(out))
         return {
             "files": [out],
             **self._specs(model),
             "runtime_options": {},
-            "warnings": _left_in_float(model, precision),
+            "warnings": [*_left_in_float(model, precision), *_left_weights(share, precision)],
             "steps": {"method": method, "float_layers": float_layers},
             "quantized_share": share,
         }
@@ -245,21 +251,16 @@ class Converter:
             ) from error
         return bytes(result.quantized_model)
 
-    def _check_share(
-        self, model: tflite_graph.Model, precision: str, out: Path, float_layers: list[str]
-    ) -> float | None:
+    def _check_share(self, model: tflite_graph.Model, precision: str, out: Path) -> float | None:
         elements = tflite_graph.weight_elements(model)
         total = sum(elements.values())
         if precision == "fp32" or not total:
             return None
         share = elements.get(WEIGHT_TYPE.get(precision, "int8"), 0) / total
-        half_done = precision in LEVELS and bool(self._recurrent) and share < 1
-        if (share < MINIMUM_SHARE or half_done) and not float_layers:
+        if share < MINIMUM_SHARE:
             out.unlink()
-            kinds = f" ({', '.join(self._recurrent)} stays float)" if self._recurrent else ""
             raise ConversionError(
-                f"{precision} would reach only {share:.0%} of the weights of"
-                f" {self._path.name}{kinds}",
+                f"{precision} would reach only {share:.0%} of the weights of {self._path.name}",
                 _way_out(precision, self._recurrent),
             )
         return share
@@ -313,6 +314,12 @@ def _left_in_float(model: tflite_graph.Model, precision: str) -> list[str]:
         return []
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return [f"{len(names)} operators stay in float: {shown}"]
+
+
+def _left_weights(share: float | None, precision: str) -> list[str]:
+    if share is None or share > 0.995:
+        return []
+    return [f"{precision} reaches {share:.0%} of the weights; the others keep their type"]
 
 
 def _way_out(precision: str, recurrent: tuple[str, ...]) -> str:

@@ -164,6 +164,8 @@ def _prepare(
         _check_target(info, profile, resolved.precision)
         progress("drawing samples, and the source's outputs for them")
         sampled = sampling.draw(resolved, info, worker, directory / "samples")
+        for warning in sampled.warnings:
+            progress(f"warning: {warning}")
         hub_kind = _hub(source, registry.artifact_format(profile.format))
         if source.family != "keras":
             return Prepared(info, Path(source.path), sampled, info.notes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import RenderableType
@@ -96,13 +96,17 @@ def _accuracy(accuracy: Accuracy | None) -> printing.Cell:
 
 
 def _latency(latency: Latency) -> printing.Cell:
-    """The median; where the machine was contended CPU time leads, which others disturb less."""
-    if latency.contended and latency.cpu_median_s is not None:
-        wall = f"wall {units.duration(latency.median_s)}"
-        return printing.two_lines(f"{units.duration(latency.cpu_median_s)}*", wall)
-    return printing.two_lines(
-        units.duration(latency.median_s), units.duration_interval(latency.median_s, latency.ci95_s)
-    )
+    """The median; where the machine was contended CPU time leads, which others disturb less.
+
+    CPU time holds the measuring loop's own work too: where that makes it the larger figure, it says
+    less than the wall time, which then stays in front.
+    """
+    wall, cpu = latency.median_s, latency.cpu_median_s
+    star = "*" if latency.contended else ""
+    if latency.contended and wall is not None and cpu is not None and cpu < wall:
+        return printing.two_lines(f"{units.duration(cpu)}*", f"wall {units.duration(wall)}")
+    interval = units.duration_interval(wall, latency.ci95_s)
+    return printing.two_lines(f"{units.duration(wall)}{star}", interval)
 
 
 def _speed_up(comparison: Comparison | None) -> printing.Cell:
@@ -152,9 +156,9 @@ def _operators(result: Result, names: dict[str, str]) -> RenderableType:
 def _legend(report: BenchReport) -> Iterator[tuple[str, printing.Cell]]:
     latencies = [result.latency for result in report.results]
     yield "accuracy", " · ".join(dict.fromkeys(_measure(r.accuracy) for r in report.results))
-    yield "latency", " · ".join(dict.fromkeys(_effort(latency) for latency in latencies))
+    yield "latency", _efforts(latencies)
     if any(latency.contended for latency in latencies):
-        yield "*", "contended: another process disturbed the wall time; CPU time is shown"
+        yield "*", "contended: other processes disturbed the wall time; CPU time is shown where less"
     if report.comparison:
         yield "speed-up", "over the first artifact, interleaved; same: the interval includes 1"
     yield "memory", "what the artifact adds to a process that has its runtime imported"
@@ -168,8 +172,15 @@ def _measure(accuracy: Accuracy | None) -> str:
     return f"{accuracy.metric}, n = {accuracy.n}{better}"
 
 
-def _effort(latency: Latency) -> str:
-    return f"{latency.runs} runs in {latency.processes} processes; {latency.stopped}"
+def _efforts(latencies: Sequence[Latency]) -> str:
+    """Runs and processes per artifact, and why measuring stopped, worst last."""
+    runs = sorted(latency.runs for latency in latencies)
+    processes = sorted({latency.processes for latency in latencies})
+    span = f"{runs[0]}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
+    count = "to".join(f" {number} " for number in dict.fromkeys((processes[0], processes[-1])))
+    stopped = " · ".join(dict.fromkeys(latency.stopped for latency in latencies[:3]))
+    more = " · …" if len({latency.stopped for latency in latencies}) > 3 else ""
+    return f"{span} runs in{count}processes each; {stopped}{more}"
 
 
 def _warnings(report: BenchReport) -> Iterator[str]:

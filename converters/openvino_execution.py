@@ -1,0 +1,145 @@
+"""Runs OpenVINO graphs over calibration samples, on one thread and in float32.
+
+With `simulated` the CPU plugin keeps quantizers as float arithmetic instead of turning them into
+int8 kernels: what the file says, as opposed to what this CPU's kernels make of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+from openvino import opset13 as ops
+
+from edgekit import chunks
+from edgekit.chunks import Arrays
+from edgekit.converters.openvino_graph import EXACT, Model, Port, brief, rank_of, specs
+from edgekit.converters.openvino_ranges import TensorStatistics
+from edgekit.errors import ConversionError, DataError
+
+SIMULATED = {"LP_TRANSFORMS_MODE": "NO"}
+
+
+class Session:
+    """A compiled graph with one infer request."""
+
+    def __init__(
+        self,
+        model: Model | Path,
+        *,
+        simulated: bool = False,
+        options: Mapping[str, str] | None = None,
+    ) -> None:
+        properties = {**EXACT, **(options or {}), **(SIMULATED if simulated else {})}
+        source = str(model) if isinstance(model, Path) else model
+        try:
+            compiled = openvino.Core().compile_model(source, "CPU", properties)
+        except RuntimeError as error:
+            raise ConversionError(
+                f"OpenVINO cannot compile the model: {brief(error)}",
+                "convert it with --target host (LiteRT) instead",
+            ) from None
+        self._request = compiled.create_infer_request()
+        self._count = len(compiled.outputs)
+
+    def run(self, feed: Arrays) -> list[NDArray[np.generic]]:
+        """The outputs of one batch, in order."""
+        try:
+            found = self._request.infer(feed, share_inputs=True, share_outputs=True)
+        except RuntimeError as error:
+            raise ConversionError(f"OpenVINO fails on a sample: {brief(error)}") from None
+        return [found[position] for position in range(self._count)]
+
+
+def feeds(samples: Path, model: Model, limit: int | None = None) -> Iterator[Arrays]:
+    """Samples in batches as a float graph takes them; a last partial batch is filled up.
+
+    Args:
+        samples: A directory of edgekit.chunks.
+        model: The float graph; a batch that may vary is fed one sample at a time.
+        limit: How many samples to take at most.
+
+    Raises:
+        DataError: There are no samples, or not for every input.
+    """
+    wanted = {spec.name: spec for spec in specs(model.inputs)}
+    size = next((spec.shape[0] or 1 for spec in wanted.values() if spec.shape), 1)
+    taken = 0
+    for arrays in chunks.read(samples):
+        missing = sorted(set(wanted) - set(arrays))
+        if missing:
+            raise DataError(
+                f"the calibration samples have no array for input '{missing[0]}', only for"
+                f" {', '.join(sorted(arrays))}",
+                "name the arrays of --data after the inputs",
+            )
+        for start in range(0, len(next(iter(arrays.values()))), size):
+            if limit is not None and taken >= limit:
+                return
+            taken += size
+            yield {
+                name: _typed(arrays[name][start : start + size], size, spec.dtype)
+                for name, spec in wanted.items()
+            }
+    if not taken:
+        raise DataError(
+            "no calibration samples were given", "check the calib or train role of --data"
+        )
+
+
+def collect(model: Model, ports: Mapping[str, Port], samples: Path) -> dict[str, TensorStatistics]:
+    """Extremes and histograms of activations over the calibration samples.
+
+    Args:
+        model: The float graph.
+        ports: Activations of that graph by key.
+        samples: A directory of edgekit.chunks.
+
+    Raises:
+        DataError: An activation is not finite.
+    """
+    found = {key: TensorStatistics() for key in ports}
+    if not ports:
+        return found
+    everything = [
+        reduced
+        for port in ports.values()
+        for reduced in (_over_all(ops.reduce_min, port), _over_all(ops.reduce_max, port))
+    ]
+    extremes = Session(_with_outputs(model, everything))
+    for feed in feeds(samples, model):
+        seen = [float(value.reshape(-1)[0]) for value in extremes.run(feed)]
+        for key, low, high in zip(found, seen[0::2], seen[1::2], strict=True):
+            if not np.isfinite((low, high)).all():
+                raise DataError(
+                    f"the float model gives NaN or infinity at '{key}' on a calibration sample",
+                    "check --preprocess and the calibration data",
+                )
+            found[key].add_extremes(low, high)
+    values = Session(_with_outputs(model, list(ports.values())))
+    for feed in feeds(samples, model):
+        for statistics, tensor in zip(found.values(), values.run(feed), strict=True):
+            statistics.add_values(tensor.astype(np.float32, copy=False))
+    return found
+
+
+def _with_outputs(model: Model, ports: list[Port]) -> Model:
+    return openvino.Model([ops.result(port) for port in ports], model.get_parameters(), "probe")
+
+
+def _over_all(reduce: object, port: Port) -> Port:
+    axes = np.arange(rank_of(port), dtype=np.int64)
+    assert callable(reduce)
+    return reduce(port, axes, False).output(0)
+
+
+def _typed(values: NDArray[np.generic], size: int, dtype: str) -> NDArray[np.generic]:
+    if len(values) < size:
+        values = np.concatenate([values, np.repeat(values[-1:], size - len(values), axis=0)])
+    target = np.dtype(dtype)
+    if target.kind in "iu" and values.dtype.kind == "f":
+        values = np.rint(values)
+    return np.ascontiguousarray(values, target)

@@ -1,0 +1,192 @@
+"""Reads Keras models and SavedModels: runs them, and exports them for the converters.
+
+Imports TensorFlow: for workers only (`edgekit.workers.Worker("edgekit.keras_source:Source", …)`).
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import tensorflow as tf
+
+from edgekit import chunks, frozen_graph, keras_export, keras_layers, loading
+from edgekit.chunks import Arrays
+from edgekit.errors import DataError, one_line
+from edgekit.keras_loading import Loaded, load
+from edgekit.targets import runner_error
+from edgekit.targets.runner import batching
+from edgekit.targets.runner.protocol import RunnerError
+from edgekit.types import LayerInfo, ModelFile, ModelInfo
+
+BATCH_ELEMENTS = 1 << 18
+MAX_BATCH = 64
+
+
+class Source:
+    """One open model."""
+
+    def __init__(self) -> None:
+        gc.freeze()  # what the imports made stays; collections need not look at it again
+        self._loaded: Loaded | None = None
+        self._functions: dict[int | None, Any] = {}
+
+    def open(self, path: str, trust: bool = False) -> dict[str, Any]:
+        """Opens a model in place of the one before.
+
+        Args:
+            path: A .keras or .h5 file, or a SavedModel directory.
+            trust: Run code that the file carries.
+
+        Returns:
+            A ModelInfo as plain data.
+
+        Raises:
+            ModelError: See `loading.identify`; or it cannot be loaded or replayed.
+        """
+        self._loaded, self._functions = None, {}
+        file = loading.identify(path, trust=trust, isolated=False)
+        self._loaded = load(file, trust=trust)
+        answer: dict[str, Any] = msgspec.to_builtins(self._info(file))
+        return answer
+
+    def predict(self, samples: str, outputs: str) -> None:
+        """Runs a directory of samples through the model.
+
+        Args:
+            samples: A directory of `edgekit.chunks`, arrays [n, …] by input name.
+            outputs: The directory to write, arrays [n, …] by output name, batch by batch.
+
+        Raises:
+            DataError: The samples do not fit the model, or it fails on them.
+        """
+        batch = self._fixed_batch() or _predict_batch(self._model())
+        function = self._function(None if batch > 1 and not self._fixed_batch() else batch)
+        session = _Session(self._model(), function, batch)
+        chunks.write(Path(outputs), (session.run(batch) for batch in chunks.read(Path(samples))))
+
+    def export_tflite(self, path: str, batch: int | None = 1) -> dict[str, Any]:
+        """Writes a float32 .tflite; `batch` None leaves the batch dynamic.
+
+        Returns:
+            `notes`: what was done that the user may want to know.
+
+        Raises:
+            ConversionError: A layer cannot be converted.
+        """
+        keras_export.to_tflite(self._model(), self._function(batch), Path(path))
+        return {"notes": []}
+
+    def export_savedmodel(self, path: str, batch: int | None = 1) -> dict[str, Any]:
+        """Writes a frozen SavedModel directory; see `export_tflite`."""
+        keras_export.to_savedmodel(self._model(), self._function(batch), Path(path))
+        return {"notes": []}
+
+    def _model(self) -> Loaded:
+        assert self._loaded is not None, "open comes first"
+        return self._loaded
+
+    def _function(self, batch: int | None) -> Any:
+        if batch not in self._functions:
+            self._functions[batch] = keras_export.trace(self._model(), batch)
+        return self._functions[batch]
+
+    def _fixed_batch(self) -> int | None:
+        fixed = {spec.shape[0] for spec in self._model().inputs if spec.shape} - {None}
+        return fixed.pop() if fixed else None
+
+    def _info(self, file: ModelFile) -> ModelInfo:
+        loaded = self._model()
+        layers = tuple(self._layers())
+        counted = [layer.macs for layer in layers if layer.macs is not None]
+        return ModelInfo(
+            path=file.path,
+            format=file.format,
+            sha256=file.sha256,
+            size_bytes=file.size_bytes,
+            inputs=loaded.inputs,
+            outputs=loaded.outputs,
+            layers=layers,
+            parameters=self._parameters(layers),
+            macs=sum(counted) if counted else None,
+            generation=loaded.generation,
+            precision=_precision(layers),
+            uncounted=tuple(sorted({layer.kind for layer in layers if layer.macs is None})),
+            notes=loaded.notes,
+        )
+
+    def _parameters(self, layers: Sequence[LayerInfo]) -> int:
+        loaded = self._model()
+        if loaded.model is not None:
+            return int(loaded.model.count_params())
+        variables = self._function(self._fixed_batch() or 1).variables
+        if not variables:  # a frozen graph keeps them as constants
+            return sum(layer.parameters for layer in layers)
+        return sum(math.prod(variable.shape) for variable in variables)
+
+    def _layers(self) -> Sequence[LayerInfo]:
+        loaded = self._model()
+        if loaded.model is not None:
+            return list(keras_layers.of_model(loaded.model))
+        batch = self._fixed_batch() or 1
+        frozen, _ = frozen_graph.freeze(frozen_graph.with_fixed_batch(self._function(batch), batch))
+        return list(keras_layers.of_graph(frozen.graph))
+
+
+class _Session:
+    """A concrete function in the form that `batching.predict` drives."""
+
+    failures = (tf.errors.OpError, ValueError)
+
+    def __init__(self, loaded: Loaded, function: Any, batch: int) -> None:
+        self._function, self._batch = function, batch
+        self._given: list[Any] = []
+        self._made: list[Any] = []
+        self.inputs = [msgspec.to_builtins(spec) for spec in loaded.inputs]
+        self.outputs = [msgspec.to_builtins(spec) for spec in loaded.outputs]
+
+    def run(self, arrays: Arrays) -> dict[str, Any]:
+        """Outputs [n, …] for inputs [n, …]."""
+        try:
+            return batching.predict(self, arrays, self._batch)
+        except RunnerError as error:
+            raise runner_error(error.about, error.message, error.fix) from None
+
+    def set_inputs(self, arrays: dict[str, Any]) -> None:
+        """The inputs of the next invoke."""
+        self._given = [tf.constant(arrays[entry["name"]]) for entry in self.inputs]
+
+    def invoke(self) -> None:
+        """One call."""
+        try:
+            self._made = self._function(*self._given)
+        except tf.errors.OpError as error:
+            raise DataError(
+                f"the model fails on these samples: {one_line(error.message)[:300]}",
+                "check --data and --preprocess",
+            ) from None
+
+    def get_outputs(self) -> dict[str, Any]:
+        """The outputs of the last invoke."""
+        names = (entry["name"] for entry in self.outputs)
+        return {name: np.asarray(value) for name, value in zip(names, self._made, strict=True)}
+
+    def forget(self) -> None:
+        """Nothing is carried from one call to the next."""
+
+
+def _predict_batch(loaded: Loaded) -> int:
+    elements = sum(math.prod(size or 64 for size in spec.shape[1:]) for spec in loaded.inputs)
+    return max(1, min(MAX_BATCH, BATCH_ELEMENTS // max(1, elements)))
+
+
+def _precision(layers: Sequence[LayerInfo]) -> str | None:
+    stored = {layer.dtype for layer in layers if layer.parameters}
+    return (
+        {"float32": "fp32", "float16": "fp16"}.get(stored.pop() or "") if len(stored) == 1 else None
+    )
