@@ -313,6 +313,37 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     step: tuple[RecipeStep, ...]
 
 
+# -------------------------------------------------------------------------------- compression
+
+
+class Removal(Struct, frozen=True, forbid_unknown_fields=True):
+    """What was taken out of one layer, or had to stay in it, and why.
+
+    `channels` is None where the layer as a whole is meant; `remaining` then too.
+    """
+
+    layer: str
+    kind: str
+    channels: int | None
+    remaining: int | None
+    why: str
+
+
+class Simplification(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a lossless simplification did.
+
+    `largest_difference` is relative to each output's largest magnitude; None if nothing was
+    compared, since nothing was removed. `kept` are parts that are dead and could not go.
+    """
+
+    removed: tuple[Removal, ...]
+    kept: tuple[Removal, ...]
+    frozen: tuple[Removal, ...]
+    parameters_before: int
+    parameters_after: int
+    largest_difference: float | None
+
+
 # ----------------------------------------------------------------------------------- manifest
 
 

@@ -1,0 +1,1 @@
+"""Makes a model smaller: every module here holds Keras and runs in a worker."""
