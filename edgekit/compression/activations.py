@@ -36,7 +36,7 @@ def relu(max_value: float | None, negative_slope: float, threshold: float) -> Ac
 
 
 def elu(alpha: float) -> Activation | None:
-    """alpha · (eˣ - 1) below zero, x above."""
+    """Alpha · (eˣ - 1) below zero, x above."""
     if alpha < 0:
         return None
     return Activation(lambda x: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))))
@@ -63,7 +63,7 @@ def _sigmoid(x: Array) -> Array:
 
 
 def _gated(gate: Function) -> Function:
-    """x · gate(x), with the gate's limit of zero at -inf."""
+    """X · gate(x), with the gate's limit of zero at -inf."""
 
     def function(x: Array) -> Array:
         finite = np.where(np.isneginf(x), 0.0, x)

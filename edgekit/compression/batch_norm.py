@@ -12,8 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.compression import bounds, kernels
-from edgekit.compression.graph import Call, Graph, Layer, Tensor, calls_by_layer, consumers
-from edgekit.compression.graph import inputs_of
+from edgekit.compression.graph import (
+    Call,
+    Graph,
+    Layer,
+    Tensor,
+    calls_by_layer,
+    consumers,
+    inputs_of,
+    is_plain,
+)
 from edgekit.types import Removal
 
 Array = NDArray[Any]
@@ -49,8 +57,8 @@ def _obstacle(graph: Graph, number: int, call: Call, layer: Layer) -> str | None
     before, used, calls = graph.layer_of(source), consumers(graph), calls_by_layer(graph)
     if before.kind not in kernels.KERNELS or not kernels.is_plain(before):
         return f"before it stands '{before.name}' ({before.kind}), which has no kernel to fold into"
-    if not bounds.normalizes_channels(layer, len(call.shapes[0])) or len(inputs_of(call)) != 1:
-        return "it does not normalize the last axis"
+    if not bounds.normalizes_channels(layer, len(call.shapes[0])) or not is_plain(call):
+        return "it does not normalize the last axis, or is called with more than its input"
     if len(calls[layer.name]) > 1 or len(calls[before.name]) > 1:
         return "it, or the layer before it, is called more than once"
     if used[source] != [number]:

@@ -9,14 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.compression import bounds, kernels
-from edgekit.compression.graph import Call, Graph, Layer, Tensor, calls_by_layer, tensors
-from edgekit.compression.graph import inputs_of, outputs_of
+from edgekit.compression import activations, bounds, kernels, layer_kinds
+from edgekit.compression.graph import (
+    Call,
+    Graph,
+    Layer,
+    Tensor,
+    calls_by_layer,
+    inputs_of,
+    is_plain,
+    outputs_of,
+    tensors,
+)
 
 Array = NDArray[Any]
 
@@ -72,9 +81,7 @@ class _Grouping:
         found.reason = np.zeros(found.total, np.int64)
         for number, call in self.graph.calls.items():
             self._call(number, call)
-        for tensor, name in zip(
-            tensors(self.graph.outputs), self.graph.output_names, strict=True
-        ):
+        for tensor, name in zip(tensors(self.graph.outputs), self.graph.output_names, strict=True):
             self.freeze([tensor], f"they are the model's output '{name}'")
         found.group = _components(found.total, self.edges)
         return found
@@ -92,7 +99,9 @@ class _Grouping:
             why = "is called more than once"
         elif len(made) != 1:
             why = f"has {len(made)} outputs"
-        elif rule is None or not rule(self, number, layer, given, made[0]):
+        elif not is_plain(call):
+            why = "is called with more than its inputs"
+        elif rule is None or not rule(self, _Use(number, layer, given, made[0])):
             why = "is not known to treat channels one by one"
         if why:
             self.freeze([*given, *made], f"'{layer.name}' ({layer.kind}) {why}")
@@ -126,26 +135,41 @@ def _components(total: int, edges: Sequence[tuple[Array, Array]]) -> Array:
             parent = parent[parent]
 
 
-def _reads(grouping: _Grouping, number: int, layer: Layer, given: list[Tensor], made: Tensor) -> bool:
-    if len(given) != 1 or not kernels.is_plain(layer) or not grouping.found.size[given[0]]:
+class _Use(NamedTuple):
+    """A call with one output: its number, its layer, what it reads and what it makes."""
+
+    number: int
+    layer: Layer
+    given: list[Tensor]
+    made: Tensor
+
+
+def _reads(grouping: _Grouping, use: _Use) -> bool:
+    if (
+        len(use.given) != 1
+        or not kernels.is_plain(use.layer)
+        or not grouping.found.size[use.given[0]]
+    ):
         return False
-    grouping.found.readers.append(number)
-    grouping.found.makers.append(number)
-    if not _elementwise(layer):
-        grouping.freeze([made], f"'{layer.name}' mixes them: {layer.config['activation']}")
+    grouping.found.readers.append(use.number)
+    grouping.found.makers.append(use.number)
+    if not _elementwise(use.layer):
+        grouping.freeze(
+            [use.made], f"'{use.layer.name}' mixes them: {use.layer.config['activation']}"
+        )
     return True
 
 
 def _elementwise(layer: Layer) -> bool:
     value = layer.config["activation"]
-    return value is None or bounds.activations.named(value) is not None
+    return value is None or activations.named(value) is not None
 
 
-def _passes(grouping: _Grouping, number: int, layer: Layer, given: list[Tensor], made: Tensor) -> bool:
+def _passes(grouping: _Grouping, use: _Use) -> bool:
     found = grouping.found
-    if len(given) != 1 or found.size[given[0]] != found.size[made] or _first(layer):
+    if len(use.given) != 1 or found.size[use.given[0]] != found.size[use.made] or _first(use.layer):
         return False
-    grouping.tie(found.of(given[0]), found.of(made))
+    grouping.tie(found.of(use.given[0]), found.of(use.made))
     return True
 
 
@@ -153,79 +177,71 @@ def _first(layer: Layer) -> bool:
     return layer.config.get("data_format") == "channels_first"
 
 
-def _activates(grouping: _Grouping, number: int, layer: Layer, given: list[Tensor], made: Tensor) -> bool:
-    known = bounds.layer_activation(layer) is not None
-    return known and _passes(grouping, number, layer, given, made)
+def _activates(grouping: _Grouping, use: _Use) -> bool:
+    known = bounds.layer_activation(use.layer) is not None
+    return known and _passes(grouping, use)
 
 
-def _prelu(grouping: _Grouping, number: int, layer: Layer, given: list[Tensor], made: Tensor) -> bool:
-    return _passes(grouping, number, layer, given, made)
+def _normalizes(grouping: _Grouping, use: _Use) -> bool:
+    rank = len(grouping.graph.shape(use.made))
+    plain = bounds.normalizes_channels(use.layer, rank)
+    return plain and _passes(grouping, use)
 
 
-def _normalizes(grouping: _Grouping, number: int, layer: Layer, given: list[Tensor], made: Tensor) -> bool:
-    rank = len(grouping.graph.shape(made))
-    plain = bounds.normalizes_channels(layer, rank)
-    return plain and _passes(grouping, number, layer, given[:1], made) and len(given) == 1
-
-
-def _depthwise(grouping: _Grouping, number: int, layer: Layer, given: list[Tensor], made: Tensor) -> bool:
-    if len(given) != 1 or not kernels.is_plain(layer) or not _elementwise(layer):
+def _depthwise(grouping: _Grouping, use: _Use) -> bool:
+    if len(use.given) != 1 or not kernels.is_plain(use.layer) or not _elementwise(use.layer):
         return False
-    multiplier = layer.config["depth_multiplier"]
-    grouping.tie(np.repeat(grouping.found.of(given[0]), multiplier), grouping.found.of(made))
-    grouping.found.makers.append(number)
+    multiplier = use.layer.config["depth_multiplier"]
+    grouping.tie(
+        np.repeat(grouping.found.of(use.given[0]), multiplier), grouping.found.of(use.made)
+    )
+    grouping.found.makers.append(use.number)
     return True
 
 
-def _merges(grouping: _Grouping, number: int, layer: Layer, given: list[Tensor], made: Tensor) -> bool:
-    found, shapes = grouping.found, [grouping.graph.shape(tensor) for tensor in given]
-    if any(found.size[tensor] != found.size[made] for tensor in given):
+def _merges(grouping: _Grouping, use: _Use) -> bool:
+    found, shapes = grouping.found, [grouping.graph.shape(tensor) for tensor in use.given]
+    if any(found.size[tensor] != found.size[use.made] for tensor in use.given):
         return False  # one channel spread over many
     if len({len(shape) for shape in shapes}) > 1:
         return False
-    for tensor in given:
-        grouping.tie(found.of(tensor), found.of(made))
+    for tensor in use.given:
+        grouping.tie(found.of(tensor), found.of(use.made))
     return True
 
 
-def _concatenates(
-    grouping: _Grouping, number: int, layer: Layer, given: list[Tensor], made: Tensor
-) -> bool:
+def _concatenates(grouping: _Grouping, use: _Use) -> bool:
     found = grouping.found
-    if layer.config["axis"] not in (-1, len(grouping.graph.shape(made)) - 1):
-        return _merges(grouping, number, layer, given, made)
-    if sum(found.size[tensor] for tensor in given) != found.size[made]:
+    if use.layer.config["axis"] not in (-1, len(grouping.graph.shape(use.made)) - 1):
+        return _merges(grouping, use)
+    if sum(found.size[tensor] for tensor in use.given) != found.size[use.made]:
         return False
-    grouping.tie(np.concatenate([found.of(tensor) for tensor in given]), found.of(made))
+    grouping.tie(np.concatenate([found.of(tensor) for tensor in use.given]), found.of(use.made))
     return True
 
 
-def _flattens(grouping: _Grouping, number: int, layer: Layer, given: list[Tensor], made: Tensor) -> bool:
-    found, shape = grouping.found, grouping.graph.shape(made)
-    before, after = found.size[given[0]], found.size[made]
-    if len(given) != 1 or not before or not after or _first(layer):
+def _flattens(grouping: _Grouping, use: _Use) -> bool:
+    found, shape = grouping.found, grouping.graph.shape(use.made)
+    before, after = found.size[use.given[0]], found.size[use.made]
+    if len(use.given) != 1 or not before or not after or _first(use.layer):
         return False
     if before != after and (len(shape) != 2 or after % before):
         return False
-    grouping.tie(np.tile(found.of(given[0]), after // before), found.of(made))
+    grouping.tie(np.tile(found.of(use.given[0]), after // before), found.of(use.made))
     return True
 
 
-Rule = Callable[[_Grouping, int, Layer, list[Tensor], Tensor], bool]
+Rule = Callable[[_Grouping, _Use], bool]
 
 _RULES: dict[str, Rule] = {
     **dict.fromkeys(kernels.MIXING, _reads),
     **dict.fromkeys(kernels.DEPTHWISE, _depthwise),
-    **dict.fromkeys(
-        bounds.POOLING | bounds.NOISE | bounds.CROPPING | bounds.PADDING | bounds.UPSAMPLING
-        | {"Identity"},
-        _passes,
-    ),
-    **dict.fromkeys(bounds.ACTIVATIONS, _activates),
-    **dict.fromkeys(bounds.MERGING, _merges),
-    "PReLU": _prelu,
+    **dict.fromkeys(layer_kinds.CHANNELWISE, _passes),
+    **dict.fromkeys(layer_kinds.ACTIVATIONS, _activates),
+    **dict.fromkeys(layer_kinds.MERGING, _merges),
+    "PReLU": _passes,
     "BatchNormalization": _normalizes,
     "Concatenate": _concatenates,
     "Flatten": _flattens,
     "Reshape": _flattens,
-}  # fmt: skip
+}

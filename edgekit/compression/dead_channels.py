@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.compression import bounds, channel_groups, kernels, slicing
-from edgekit.compression.bounds import Bounds
+from edgekit.compression import bounds, channel_groups, kernels, layer_kinds, slicing
 from edgekit.compression.channel_groups import Channels
 from edgekit.compression.graph import Graph, Layer, Tensor, consumers, inputs_of
+from edgekit.compression.ranges import Bounds
 from edgekit.types import Removal
 
 Array = NDArray[Any]
@@ -158,9 +158,7 @@ def _removals(
         gone = elements[going[elements]]
         if not gone.size:
             continue
-        kinds = np.where(
-            verdict.zero[gone], ZERO, np.where(verdict.folded[gone], CONSTANT, UNREAD)
-        )
+        kinds = np.where(verdict.zero[gone], ZERO, np.where(verdict.folded[gone], CONSTANT, UNREAD))
         why = ", ".join(
             f"{int((kinds == kind).sum())} {kind}{_where_to(kind)}"
             for kind in (ZERO, CONSTANT, UNREAD)
@@ -184,7 +182,9 @@ def _kept(graph: Graph, channels: Channels, verdict: Verdict) -> list[Removal]:
     blocked = np.asarray(verdict.obstacles)[verdict.blocked]
     why = np.where(why == "", blocked, why)
     order = np.flatnonzero(why != "")[::-1]
-    of_group = {int(group): str(text) for group, text in zip(channels.group[order], why[order], strict=True)}
+    of_group = {
+        int(group): str(text) for group, text in zip(channels.group[order], why[order], strict=True)
+    }
     found = []
     for number in channels.makers:
         layer = graph.layers[graph.calls[number].layer]
@@ -207,8 +207,10 @@ def _constant_in_the_end(graph: Graph, channels: Channels, verdict: Verdict) -> 
     for tensor in reversed(list(channels.offset)):
         readers = [graph.calls[number] for number in used.get(tensor, ()) if number >= 0]
         numbers = [number for number in used.get(tensor, ()) if number >= 0]
-        if not readers or -1 in used[tensor] or not all(
-            _hands_on(graph.layers[call.layer], inputs_of(call)) for call in readers
+        if (
+            not readers
+            or -1 in used[tensor]
+            or not all(_hands_on(graph.layers[call.layer], inputs_of(call)) for call in readers)
         ):
             continue
         after = np.ones(channels.size[tensor], bool)
@@ -223,7 +225,9 @@ def _constant_in_the_end(graph: Graph, channels: Channels, verdict: Verdict) -> 
 
 
 def _hands_on(layer: Layer, given: list[Tensor]) -> bool:
-    one_to_one = bounds.ACTIVATIONS | bounds.POOLING | bounds.NOISE | {"BatchNormalization"}
+    one_to_one = (
+        layer_kinds.ACTIVATIONS | layer_kinds.POOLING | layer_kinds.NOISE | {"BatchNormalization"}
+    )
     return layer.kind in one_to_one and len(given) == 1
 
 

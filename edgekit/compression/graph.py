@@ -84,6 +84,13 @@ def inputs_of(call: Call) -> list[Tensor]:
     return tensors((call.args, call.kwargs))
 
 
+def is_plain(call: Call) -> bool:
+    """Whether a layer is called with one argument, as at inference: no mask, no training=True."""
+    return len(call.args) == 1 and not any(
+        value is not None and value is not False for value in call.kwargs.values()
+    )
+
+
 def outputs_of(number: int, call: Call) -> list[Tensor]:
     """The tensors that a call makes."""
     return [Tensor(number, index) for index in range(len(call.shapes))]
@@ -200,7 +207,9 @@ class _Reader:
             self._names[id(operation)] = name
             config = {} if _is_lambda(operation) else dict(operation.get_config())
             weights = [np.array(weight) for weight in getattr(operation, "weights", ())]
-            taken[name] = Layer(name, _kind(operation), {**config, "name": name}, weights, operation)
+            taken[name] = Layer(
+                name, _kind(operation), {**config, "name": name}, weights, operation
+            )
         return self._names[id(operation)]
 
     def _rename_outputs(self) -> None:

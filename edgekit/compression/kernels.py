@@ -25,7 +25,7 @@ KERNELS = MIXING | DEPTHWISE
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """`taps`: (positions, inputs, outputs); `bias`: (outputs,) in float64, zeros where there is none."""
+    """`taps`: (positions, inputs, outputs); `bias`: (outputs,), zeros where there is none."""
 
     taps: Array
     bias: Array
@@ -35,17 +35,11 @@ def is_plain(layer: Layer) -> bool:
     """Whether the weights are the usual ones, channels last: not grouped, quantized or LoRA."""
     config = layer.config
     expected = (2 if layer.kind in SEPARABLE else 1) + bool(config.get("use_bias"))
-    return (
-        config.get("data_format", "channels_last") == "channels_last"
-        and config.get("groups", 1) == 1
-        and len(layer.weights) == expected
-        and not getattr(layer.source, "quantization_mode", None)
-        and all(np.issubdtype(weight.dtype, np.floating) for weight in layer.weights)
-        and all(config.get(key) is None for key in _CONSTRAINTS)
-    )
-
-
-_CONSTRAINTS = ("lora_rank",)
+    usual = (config.get("data_format", "channels_last"), config.get("groups", 1))
+    if usual != ("channels_last", 1) or getattr(layer.source, "quantization_mode", None):
+        return False
+    floats = all(np.issubdtype(weight.dtype, np.floating) for weight in layer.weights)
+    return floats and len(layer.weights) == expected
 
 
 def linear(layer: Layer) -> Linear:
@@ -69,4 +63,4 @@ def sees_borders(layer: Layer) -> bool:
         return False
     if layer.kind in TRANSPOSED:
         return True  # and also inside, where the stride leaves taps out
-    return layer.config["padding"] != "valid" and math.prod(layer.config["kernel_size"]) > 1
+    return bool(layer.config["padding"] != "valid" and math.prod(layer.config["kernel_size"]) > 1)

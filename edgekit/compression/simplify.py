@@ -33,7 +33,7 @@ def simplify(
     Args:
         model: A Keras 3 model, functional or Sequential; it is never changed.
         probes: Batches of real inputs by name, to compare on besides random ones.
-        input_limit: Largest magnitude of an input value that proofs may assume; `math.inf` for none.
+        input_limit: Largest magnitude of an input value that proofs may assume.
         for_inference: Also remove Dropout, noise and augmentation, and fold BatchNormalization:
             for models that are not trained any more.
 
