@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import keras
@@ -69,12 +70,24 @@ def _construct(layer: Layer) -> Any:
             clone = keras.models.clone_model(source)
             clone.name = layer.name
             return clone
-        return type(source).from_config(dict(layer.config))
+        return type(source).from_config({**layer.config, **_own_functions(layer)})
     except (TypeError, ValueError, NotImplementedError) as error:
+        cause = str(error).rpartition("Exception encountered: ")[2][:200]
         raise ModelError(
-            f"layer '{layer.name}' ({layer.kind}) cannot be made from its own config ({error})",
+            f"layer '{layer.name}' ({layer.kind}) cannot be made from its own config ({cause})",
             LEAVE,
         ) from None
+
+
+def _own_functions(layer: Layer) -> dict[str, Any]:
+    """Activations that are plain functions, which a config cannot bring back: used as they are."""
+    unnamed = [
+        key
+        for key, value in layer.config.items()
+        if key.endswith("activation") and isinstance(value, dict)
+    ]
+    functions = {key: getattr(layer.source, key, None) for key in unnamed}
+    return {key: value for key, value in functions.items() if inspect.isroutine(value)}
 
 
 def _fill(made: Any, layer: Layer) -> None:

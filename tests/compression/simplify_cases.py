@@ -10,6 +10,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from model_zoo import ZOO
 from planted_models import ARCHITECTURES
 
 from edgekit.compression import agreement, bounds, graph, rebuilding, simplify
@@ -28,6 +29,20 @@ class Cases:
         if planted:
             plant(model)
         return _simplified(model, options or {})
+
+    def zoo(self, name):
+        keras.utils.set_random_seed(7)
+        model = ZOO[name]()
+        answer = _simplified(model, {})
+        rebuilt = rebuilding.rebuild(graph.read(model))
+        answer["trainable"] = [
+            sum(w.shape.num_elements() for w in m.trainable_weights) for m in (model, rebuilt)
+        ]
+        answer["structures"] = [
+            str(keras.tree.map_structure(lambda t: t.shape, (m._inputs_struct, m._outputs_struct)))
+            for m in (getattr(model, "_functional", None) or model, rebuilt)
+        ]
+        return answer
 
     def application(self, name, size, planted):
         keras.utils.set_random_seed(7)

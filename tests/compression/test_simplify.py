@@ -34,6 +34,10 @@ MODELS = {
     "mlperf_tiny_sww_conv1d/str_ww_ref_model.h5": 0,
 }
 """Trained models, and how many of their channels are provably dead."""
+ZOO = (
+    "lstm", "bidirectional", "transformer", "dictionaries", "siamese", "frozen_body",
+    "body_at_the_end", "adapted", "with_lambda", "half_precision", "grouped",
+)  # fmt: skip
 STANDING = ("concatenated", "bounded", "batch_statistics")
 """Architectures with a normalization that has no kernel of its own before it."""
 TOLERANCE = 1e-5
@@ -85,6 +89,17 @@ def test_no_value_ever_leaves_its_bounds(worker, name):
     outside, inside = worker.call("escapes", name=name)
     assert not outside
     assert inside > 3
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_every_kind_of_model_is_rebuilt_bit_by_bit_and_left_alone(worker, name):
+    found = worker.call("zoo", name=name)
+    assert found["rebuilt_identical"]
+    assert found["same_object"], found["why"]
+    before, after = found["trainable"]
+    assert before == after
+    before, after = found["structures"]
+    assert before == after
 
 
 def test_what_is_dead_and_has_to_stay_is_named_with_the_reason(worker):
