@@ -121,7 +121,9 @@ def _simplified(model, options):
     expected = _run(model, inputs)
     rebuilt = rebuilding.rebuild(graph.read(model))
     changed, report = simplify.simplify(model, **options)
+    again, _ = simplify.simplify(changed, **options)
     return {
+        "stable": again is changed,
         "rebuilt_identical": all(map(np.array_equal, expected, _run(rebuilt, inputs)))
         and _same_weights(rebuilt, model),
         "same_object": changed is model,

@@ -59,6 +59,7 @@ def test_all_that_was_planted_goes_and_nothing_else(worker, name):
     assert found["difference"] <= TOLERANCE
     assert found["names"] == found["names_before"]
     assert found["source_untouched"]
+    assert found["stable"], "a second pass finds more"
     assert found["parameters"] == found["counted"]
     assert (found["reported"] is None) == (not PLANTED[name])
 
