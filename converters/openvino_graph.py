@@ -129,15 +129,16 @@ def name_layers(model: Model, keep: Collection[str] = ()) -> None:
     A generated or repeated name becomes the kind of layer and a number, counted in topological
     order. Inputs, outputs and the names in `keep` stay.
     """
-    taken = set(keep)
+    ends = {node.get_friendly_name() for node in (*model.get_parameters(), *model.get_results())}
+    taken = ends | set(keep)
     renamed: list[Node] = []
     for node in model.get_ordered_ops():
         kind, name = node.get_type_name(), node.get_friendly_name()
         if kind in LOOPS:
             name_layers(node.get_function())
-        if kind in ("Parameter", "Result") or name in keep:
-            taken.add(name)
-        elif name in taken or _GENERATED.fullmatch(name):
+        if kind in ("Parameter", "Result") or (name in keep and name not in ends):
+            continue
+        if name in taken or _GENERATED.fullmatch(name):
             renamed.append(node)
         else:
             taken.add(name)
