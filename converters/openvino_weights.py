@@ -57,25 +57,10 @@ _INT4_OPTIONS = {
     ),
 }
 _VALUE_MOVING = (
-    "Reshape",
-    "Transpose",
-    "Squeeze",
-    "Unsqueeze",
-    "MaxPool",
-    "Pad",
-    "StridedSlice",
-    "Slice",
-    "Split",
-    "VariadicSplit",
-    "SpaceToBatch",
-    "BatchToSpace",
-    "SpaceToDepth",
-    "DepthToSpace",
-    "Concat",
-    "Gather",
-    "Broadcast",
-    "Tile",
-)
+    "Reshape", "Transpose", "Squeeze", "Unsqueeze", "MaxPool", "Pad", "StridedSlice", "Slice",
+    "Split", "VariadicSplit", "SpaceToBatch", "BatchToSpace", "SpaceToDepth", "DepthToSpace",
+    "Concat", "Gather", "Broadcast", "Tile",
+)  # fmt: skip
 RECURRENT = {
     "LSTMSequence": (4, 5),
     "LSTMCell": (3, 4),

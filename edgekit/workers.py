@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -21,6 +22,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from edgekit.errors import ConversionError, EdgekitError, from_wire
+
+
+_FATAL = re.compile(r"check failed|fatal|terminate called|assertion|out of memory", re.IGNORECASE)
+"""What a dying process says of the reason; a stack trace may follow it."""
 
 
 class WorkerBug(RuntimeError):
@@ -124,7 +129,8 @@ class Worker:
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         self._log.seek(0)
         lines = [text for text in self._log.read().decode(errors="replace").splitlines() if text]
-        last = f"; its last words: {lines[-1][:300]}" if lines else ""
+        telling = [text for text in lines if _FATAL.search(text)] or lines[-1:]
+        last = f"; it said: {telling[0][:300]}" if telling else ""
         hint = "give the machine more memory" if how == "SIGKILL" else "try another --precision"
         return ConversionError(f"{self._what} crashed ({how}){last}", hint)
 

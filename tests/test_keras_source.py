@@ -134,8 +134,7 @@ def test_layers_of_nested_models_are_listed_with_their_path(models, keras_source
     assert info.parameters == 57 + 4 * 3
 
 
-def test_a_subclassed_model_says_what_to_write_instead(models, keras_source, tmp_path):
-    # The class is unknown here, and Keras' message about it is long: one line is left.
+def test_a_layer_that_keras_does_not_know_is_one_line(models, keras_source, tmp_path):
     path = tmp_path / "unknown.h5"
     source = (models / "keras2" / "several.h5").read_bytes()
     assert source.count(b'"Concatenate"') == 1
