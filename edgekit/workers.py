@@ -23,7 +23,6 @@ from typing import Any, Self
 
 from edgekit.errors import ConversionError, EdgekitError, from_wire
 
-
 _FATAL = re.compile(r"check failed|fatal|terminate called|assertion|out of memory", re.IGNORECASE)
 """What a dying process says of the reason; a stack trace may follow it."""
 
