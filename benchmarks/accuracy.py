@@ -26,8 +26,8 @@ SUFFIX = {"host": ".tflite", "host-openvino": ".xml"}
 def measure(directory: Path) -> dict[str, Any]:
     """Converts and judges every model; rows say what was lost."""
     data = Path(os.environ["EDGEKIT_DATA"])
-    rows = [*_resnet8(data, directory), *_autoencoder(data, directory)]
-    rows += [*_wake_word(data, directory), *_lstm(data, directory)]
+    rows = [*resnet8(data, directory), *autoencoder(data, directory)]
+    rows += [*wake_word(data, directory), *lstm(data, directory)]
     return {"rows": rows}
 
 
@@ -37,7 +37,7 @@ def _convert(model: Path, target: str, output: Path, *options: str) -> Path:
     return output
 
 
-def _resnet8(data: Path, directory: Path) -> list[dict[str, Any]]:
+def resnet8(data: Path, directory: Path) -> list[dict[str, Any]]:
     folder = data / "mlperf_tiny_ic_resnet8"
     spec = folder / "cifar10_lossless_subset.npz"
     with np.load(spec) as stored:
@@ -67,7 +67,7 @@ def _resnet8(data: Path, directory: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _autoencoder(data: Path, directory: Path) -> list[dict[str, Any]]:
+def autoencoder(data: Path, directory: Path) -> list[dict[str, Any]]:
     model = data / "mlperf_tiny_ad_autoencoder" / "ad01.h5"
     clips = list(toycar.windows("test") or ())
     x = np.concatenate([clip for clip, _ in clips])
@@ -80,7 +80,7 @@ def _autoencoder(data: Path, directory: Path) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _wake_word(data: Path, directory: Path) -> list[dict[str, Any]]:
+def wake_word(data: Path, directory: Path) -> list[dict[str, Any]]:
     folder = data / "mlperf_tiny_sww_conv1d"
     with np.load(folder / "calibration_samples.npz") as stored:
         specs, labels = stored["specs"].astype(np.float32), stored["labels"].astype(int)
@@ -90,9 +90,14 @@ def _wake_word(data: Path, directory: Path) -> list[dict[str, Any]]:
     np.savez(
         spec, x_calib=specs[chosen], y_calib=labels[chosen], x_test=specs[rest], y_test=labels[rest]
     )
+
+    def top1(outputs: np.ndarray) -> float:
+        return float((outputs.argmax(1) == labels[rest]).mean())
+
+    model = folder / "str_ww_ref_model.h5"
     return [
-        _judged("wake word", "top1, 30 samples", folder / "str_ww_ref_model.h5", target, directory,
-                str(spec), lambda outputs: float((outputs.argmax(1) == labels[rest]).mean()), specs[rest])
+        _judged("wake word", "top1, 30 samples", model, target, directory, str(spec), top1,
+                specs[rest])
         for target in PREDICT
     ]  # fmt: skip
 
@@ -110,7 +115,7 @@ model.save(sys.argv[2])
 """
 
 
-def _lstm(data: Path, directory: Path) -> list[dict[str, Any]]:
+def lstm(data: Path, directory: Path) -> list[dict[str, Any]]:
     source, model = data / "mnist_lstm_tflite" / "mnist.npz", directory / "lstm.keras"
     if not model.exists():
         processes.run(

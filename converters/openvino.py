@@ -252,7 +252,7 @@ def _left_in_float(model: Model, asked: tuple[str, ...]) -> list[str]:
     if openvino_quantization.has_loops(model):
         warnings.append(
             "recurrent layers have int8 weights and float arithmetic: OpenVINO has no int8 kernels"
-            " for loops; the file is smaller, not faster"
+            " for loops; the file is buys size, not speed"
         )
     return warnings
 

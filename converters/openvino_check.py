@@ -71,16 +71,16 @@ def settle(
     fault = check(artifact, given, expected)
     if fault is None:
         return artifact, []
-    freed = with_free_batch(model, artifact)
+    try:
+        freed = with_free_batch(model, artifact)
+    except ConversionError:
+        raise _wrong(fault) from None
     write(model)
-    left = check(freed, given, expected) if freed != artifact else fault
+    left = check(freed, given, expected)
     if left is not None:
-        raise ConversionError(
-            f"OpenVINO runs the int8 model wrongly on this CPU: {left}",
-            "use --precision int8-weight or fp16, or --target host (LiteRT)",
-        )
+        raise _wrong(left)
     warning = (
-        f"the batch of this artifact may vary, although a static one was asked for: with that,"
+        "the batch of this artifact may vary, although a static one was asked for: with that,"
         f" OpenVINO runs the int8 model wrongly on this CPU ({fault})"
     )
     return freed, [warning]
@@ -125,6 +125,13 @@ def judge(expected: Outputs, simulated: Outputs, first: Outputs, second: Outputs
         if real < min(possible, ENOUGH_DB) - TOLERATED_LOSS_DB:
             return f"its kernels reach {real:.1f} dB where the file itself reaches {possible:.1f}"
     return None
+
+
+def _wrong(fault: str) -> ConversionError:
+    return ConversionError(
+        f"OpenVINO runs the int8 model wrongly on this CPU: {fault}",
+        "use --precision int8-weight or fp16, or --target host (LiteRT)",
+    )
 
 
 def _outputs(session: Session, artifact: Artifact, given: Sequence[Arrays]) -> Outputs:

@@ -6,8 +6,9 @@ int8 kernels: what the file says, as opposed to what this CPU's kernels make of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
@@ -105,15 +106,15 @@ def collect(model: Model, ports: Mapping[str, Port], samples: Path) -> dict[str,
     if not ports:
         return found
     everything = [
-        reduced
+        _over_all(reduce, port)
         for port in ports.values()
-        for reduced in (_over_all(ops.reduce_min, port), _over_all(ops.reduce_max, port))
+        for reduce in (ops.reduce_min, ops.reduce_max, ops.reduce_mean)
     ]
     extremes = Session(_with_outputs(model, everything))
     for feed in feeds(samples, model):
         seen = [float(value.reshape(-1)[0]) for value in extremes.run(feed)]
-        for key, low, high in zip(found, seen[0::2], seen[1::2], strict=True):
-            if not np.isfinite((low, high)).all():
+        for key, low, high, mean in zip(found, seen[0::3], seen[1::3], seen[2::3], strict=True):
+            if not np.isfinite((low, high, mean)).all():  # the extremes leave out NaN
                 raise DataError(
                     f"the float model gives NaN or infinity at '{key}' on a calibration sample",
                     "check --preprocess and the calibration data",
@@ -130,9 +131,8 @@ def _with_outputs(model: Model, ports: list[Port]) -> Model:
     return openvino.Model([ops.result(port) for port in ports], model.get_parameters(), "probe")
 
 
-def _over_all(reduce: object, port: Port) -> Port:
+def _over_all(reduce: Callable[..., Any], port: Port) -> Port:
     axes = np.arange(rank_of(port), dtype=np.int64)
-    assert callable(reduce)
     return reduce(port, axes, False).output(0)
 
 

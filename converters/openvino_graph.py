@@ -17,7 +17,7 @@ import openvino
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
-from edgekit.errors import one_line
+from edgekit.errors import OutputError, one_line
 from edgekit.types import TensorSpec
 
 # OpenVINO's bindings are untyped; `Any` marks their objects.
@@ -41,19 +41,27 @@ EXACT = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STR
 _GENERATED = re.compile(r"([A-Z][A-Za-z0-9]*_)?\d+")
 
 
-def write(model: Model, out: Path, *, half: bool, keep: Collection[str]) -> list[Path]:
-    """Writes IR and returns its files, the .xml first.
+def write(model: Model, out: Path, *, half: bool, keep: Collection[str]) -> None:
+    """Writes IR.
 
     Args:
         model: The graph; layers get their final names here.
         out: The .xml; its .bin stands beside it.
         half: Store float weights in 16 bits.
         keep: Layer names that stay as they are: those of the float model.
+
+    Raises:
+        OutputError: The files cannot be written.
     """
     name_layers(model, keep)
     plain = openvino.Model(model.get_results(), model.get_parameters(), "model")
-    openvino.save_model(plain, str(out), compress_to_fp16=half)
-    return [out, out.with_suffix(".bin")]
+    try:
+        openvino.save_model(plain, str(out), compress_to_fp16=half)
+    except RuntimeError as error:
+        raise OutputError(
+            f"OpenVINO cannot write {out}: {brief(error)}",
+            "check the space and the permissions there",
+        ) from None
 
 
 def specs(ports: list[Port]) -> list[TensorSpec]:
@@ -129,15 +137,16 @@ def name_layers(model: Model, keep: Collection[str] = ()) -> None:
     A generated or repeated name becomes the kind of layer and a number, counted in topological
     order. Inputs, outputs and the names in `keep` stay.
     """
-    taken = set(keep)
+    ends = {node.get_friendly_name() for node in (*model.get_parameters(), *model.get_results())}
+    taken = ends | set(keep)
     renamed: list[Node] = []
     for node in model.get_ordered_ops():
         kind, name = node.get_type_name(), node.get_friendly_name()
         if kind in LOOPS:
             name_layers(node.get_function())
-        if kind in ("Parameter", "Result") or name in keep:
-            taken.add(name)
-        elif name in taken or _GENERATED.fullmatch(name):
+        if kind in ("Parameter", "Result") or (name in keep and name not in ends):
+            continue
+        if name in taken or _GENERATED.fullmatch(name):
             renamed.append(node)
         else:
             taken.add(name)

@@ -94,7 +94,7 @@ def noise_at_outputs(model: Model, floats: Model, samples: Path) -> dict[str, fl
         consumers = list(pair.exact.get_target_inputs())
         for consumer in consumers:
             consumer.replace_source_output(pair.found)
-        changed = [pair.found if port == pair.exact else port for port in outputs]
+        changed = [pair.found if _same(port, pair.exact) else port for port in outputs]
         found = _run(parameters, changed, floats, samples)
         for consumer in consumers:
             consumer.replace_source_output(pair.exact)
@@ -155,6 +155,10 @@ def _bias(node: Node) -> _Bias | None:
 
 def _channel(pair: _Pair) -> int:
     return channel_axis(pair.exact.get_node())
+
+
+def _same(one: Port, other: Port) -> bool:
+    return bool(one.get_node().get_name() == other.get_node().get_name())
 
 
 def _error(pair: _Pair) -> Port:

@@ -35,7 +35,7 @@ from edgekit.converters.openvino_graph import (
     tensor_key,
 )
 from edgekit.converters.openvino_ranges import LEVELS, Range, affine
-from edgekit.converters.openvino_weights import NNCF_ERRORS, quantize_loop_weights, requantize
+from edgekit.converters.openvino_weights import NNCF_ERRORS, quantize_recurrent_weights, requantize
 from edgekit.errors import ConversionError
 
 nncf.set_log_level(logging.ERROR)
@@ -85,7 +85,7 @@ def place_quantizers(model: Model, sample: Arrays, float_layers: list[str]) -> M
     for name, node in by_name(placed).items():
         if node.get_type_name() in LAYERS and name in floats:
             requantize(node, floats[name])
-    quantize_loop_weights(placed)
+    quantize_recurrent_weights(placed)
     return placed
 
 

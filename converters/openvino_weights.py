@@ -19,9 +19,9 @@ from openvino import opset13 as ops
 
 from edgekit.converters.openvino_graph import (
     LAYERS,
+    LOOPS,
     Model,
     Node,
-    Port,
     brief,
     by_name,
     constant,
@@ -57,25 +57,19 @@ _INT4_OPTIONS = {
     ),
 }
 _VALUE_MOVING = (
-    "Reshape",
-    "Transpose",
-    "Squeeze",
-    "Unsqueeze",
-    "MaxPool",
-    "Pad",
-    "StridedSlice",
-    "Slice",
-    "Split",
-    "VariadicSplit",
-    "SpaceToBatch",
-    "BatchToSpace",
-    "SpaceToDepth",
-    "DepthToSpace",
-    "Concat",
-    "Gather",
-    "Broadcast",
-    "Tile",
-)
+    "Reshape", "Transpose", "Squeeze", "Unsqueeze", "MaxPool", "Pad", "StridedSlice", "Slice",
+    "Split", "VariadicSplit", "SpaceToBatch", "BatchToSpace", "SpaceToDepth", "DepthToSpace",
+    "Concat", "Gather", "Broadcast", "Tile",
+)  # fmt: skip
+RECURRENT = {
+    "LSTMSequence": (4, 5),
+    "LSTMCell": (3, 4),
+    "GRUSequence": (3, 4),
+    "GRUCell": (2, 3),
+    "RNNSequence": (3, 4),
+    "RNNCell": (2, 3),
+}
+"""The inputs of recurrent operations that hold their weights and recurrent weights."""
 _PASSED_THROUGH = ("Multiply", "Subtract", "Convert", "Reshape", "Transpose", "FakeQuantize")
 
 _INPUT_CHANNELS = {
@@ -103,7 +97,7 @@ def compress(model: Model, precision: str, float_layers: list[str]) -> Model:
             "use --precision fp16",
         ) from error
     if not four_bits:
-        quantize_loop_weights(compressed)
+        quantize_recurrent_weights(compressed)
         return compressed
     share = stored_share(compressed, ("i4", "u4"))
     if share < MINIMUM_INT4_SHARE:
@@ -119,10 +113,11 @@ def stored_share(model: Model, types: tuple[str, ...] = INTEGER_TYPES) -> float:
     """The share of all weight elements that is stored in one of these element types, 0…1."""
     counted: dict[str, int] = {}
     for node in (node for graph in graphs(model) for node in graph.get_ordered_ops()):
-        stored = _stored_constant(node)
-        if stored is not None:
-            kind = stored.get_element_type().get_type_name()
-            counted[kind] = counted.get(kind, 0) + int(np.prod(stored.output(0).get_shape()))
+        for port in _weight_ports(node):
+            stored = _stored_constant(node, port)
+            if stored is not None:
+                kind = stored.get_element_type().get_type_name()
+                counted[kind] = counted.get(kind, 0) + int(np.prod(stored.output(0).get_shape()))
     total = sum(counted.values())
     return sum(counted.get(kind, 0) for kind in types) / total if total else 0.0
 
@@ -137,26 +132,18 @@ def float_layers_of(model: Model) -> list[str]:
     ]
 
 
-def quantize_loop_weights(model: Model) -> int:
-    """Stores float weights inside loops (recurrent layers) as int8; returns how many elements.
+def quantize_recurrent_weights(model: Model) -> None:
+    """Stores the float weights of recurrent layers as int8, for arithmetic in float.
 
-    Neither NNCF nor the int8 kernels reach there: it makes the file smaller, activations and
-    arithmetic stay float.
+    NNCF does not look into the bodies of loops, and leaves LSTM, GRU and RNN operations alone for
+    weight-only precisions.
     """
-    stored = 0
-    for body in list(graphs(model))[1:]:
-        for node in body.get_ordered_ops():
-            if node.get_type_name() not in LAYERS:
-                continue
-            weights = constant_value(node.input_value(1))
-            if weights is None or weights.dtype.kind != "f":
-                continue
-            axis = _channel_axes(node, weights.ndim)
-            scale = _full_scale(weights, axis)
-            grid = np.rint(weights.astype(np.float32) / scale).astype(np.int8)
-            node.input(1).replace_source_output(_dequantized(grid, scale))
-            stored += weights.size
-    return stored
+    for number, graph in enumerate(list(graphs(model))):
+        for node in graph.get_ordered_ops():
+            kind = node.get_type_name()
+            if kind in RECURRENT or (number > 0 and kind in LAYERS):
+                for port in _weight_ports(node):
+                    _store(node, port)
 
 
 def stored_weights(node: Node) -> tuple[Node, Node] | None:
@@ -260,20 +247,41 @@ def _largest_pairs(grid: NDArray[np.float32], inputs: int) -> NDArray[np.float32
     return np.moveaxis(pairs, 0, inputs)
 
 
-def _dequantized(grid: NDArray[np.int8], scale: NDArray[np.float32]) -> Port:
-    return ops.multiply(ops.convert(constant(grid), "f32"), constant(scale)).output(0)
-
-
-def _stored_constant(node: Node) -> Node | None:
-    """The constant that a layer's or an embedding's weights are stored in."""
+def _weight_ports(node: Node) -> tuple[int, ...]:
+    """The inputs of a node that can hold weights."""
     kind = node.get_type_name()
-    if kind not in (*LAYERS, "Gather"):
-        return None
-    source = node.input_value(0 if kind == "Gather" else 1).get_node()
+    if kind in LOOPS:
+        return tuple(range(len(node.inputs())))
+    if kind == "Gather":
+        return (0,)
+    return (1,) if kind in LAYERS else RECURRENT.get(kind, ())
+
+
+def _stored_constant(node: Node, port: int) -> Node | None:
+    """The constant of two axes or more that the values of an input are stored in."""
+    source = node.input_value(port).get_node()
     while source.get_type_name() in _PASSED_THROUGH:
         source = source.input_value(0).get_node()
-    stored = source.get_type_name() == "Constant" and len(source.output(0).get_shape()) > 1
-    return source if stored else None
+    if source.get_type_name() != "Constant":
+        return None
+    shape = source.output(0).get_shape()
+    return source if len(shape) > 1 and np.prod(shape) > 1 else None
+
+
+def _store(node: Node, port: int) -> None:
+    """Puts int8 weights with their scales in the place of float ones."""
+    stored = _stored_constant(node, port)
+    if stored is None or not stored.get_element_type().is_real():
+        return
+    weights = constant_value(node.input_value(port))
+    if weights is None:
+        return
+    recurrent = node.get_type_name() in RECURRENT
+    channels = tuple(range(weights.ndim - 1)) if recurrent else _channel_axes(node, weights.ndim)
+    scale = _full_scale(weights, channels)
+    grid = np.rint(weights.astype(np.float32) / scale).astype(np.int8)
+    real = ops.multiply(ops.convert(constant(grid), "f32"), constant(scale))
+    node.input(port).replace_source_output(real.output(0))
 
 
 def _quantized_input(node: Node) -> bool:

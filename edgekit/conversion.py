@@ -263,6 +263,7 @@ def _publish(
 ) -> Manifest:
     built, sampled = outcome.built, prepared.sampled
     gzip_bytes = files.gzip_size_bytes(built.files)
+    model_name, parents = manifest.lineage(Path(source.path))
     written = Manifest(
         versions=manifest.versions(),
         command=tuple(command),
@@ -275,9 +276,10 @@ def _publish(
             gzip_bytes=gzip_bytes,
         ),
         source=FileRef(str(source.path), source.sha256, prepared.info.size_bytes),
-        model_name=Path(source.path).stem,
+        model_name=model_name,
         data=sampled.data,
         profile=hardware.reference(target),
+        parents=parents,
         inputs=built.inputs,
         outputs=built.outputs,
         runtime_options=built.runtime_options,

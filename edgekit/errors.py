@@ -103,9 +103,17 @@ class Terminated(EdgekitError):
     exit_code = 143
 
 
+MAX_LINE = 1000
+
+
 def one_line(text: str) -> str:
-    """Folds white space and line breaks, so that a message stays one line."""
-    return " ".join(text.split())
+    """Folds white space, drops control characters and caps the length.
+
+    Names from hostile files reach messages; they must not steer a terminal or flood a log.
+    """
+    folded = " ".join(text.split())
+    shown = "".join(character for character in folded if character.isprintable())
+    return shown if len(shown) <= MAX_LINE else f"{shown[: MAX_LINE - 1]}…"
 
 
 def to_wire(error: EdgekitError) -> dict[str, str]:

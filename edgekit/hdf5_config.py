@@ -47,6 +47,7 @@ def _check_links(group: Any, path: str, seen: set[int]) -> None:
     if address in seen:  # groups can hold each other
         return
     seen.add(address)
+    dict(group.attrs)  # what is damaged must show here: a loader that hung would hang for ever
     for name in group:
         link = group.get(name, getlink=True)
         if isinstance(link, h5py.ExternalLink):

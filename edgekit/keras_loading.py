@@ -25,7 +25,7 @@ LOADER_ERRORS = (
     ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError,
     NotImplementedError, OSError, RuntimeError, TypeError, ValueError, tf.errors.OpError,
 )  # fmt: skip
-"""What Keras and TensorFlow raise on a damaged or unknown model: nearly anything."""
+"""What Keras and TensorFlow raise on a model that they cannot trace or convert."""
 
 REDUCED_POLICIES = frozenset({"mixed_float16", "mixed_bfloat16", "float16", "bfloat16"})
 OLD_VERSIONS = ("1.", "2.")
@@ -88,7 +88,7 @@ def _guarded(file: ModelFile, load_model: Callable[[str], Any]) -> Any:
         link.symlink_to(Path(file.path).absolute())
         try:
             return load_model(str(link))
-        except LOADER_ERRORS as error:
+        except Exception as error:  # a loader of damaged files raises whatever it happens on
             raise ModelError(
                 f"Keras cannot load {file.path}: {_brief(error)}", SAVE_AGAIN
             ) from None
@@ -208,7 +208,7 @@ def _signature(path: Path, notes: tuple[str, ...]) -> Loaded:
     try:
         owner = tf.saved_model.load(str(path))
         signatures = dict(owner.signatures)
-    except LOADER_ERRORS as error:
+    except Exception as error:  # a loader of damaged files raises whatever it happens on
         raise ModelError(
             f"TensorFlow cannot load {path}: {_brief(error)}", "write the SavedModel again"
         ) from None

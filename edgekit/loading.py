@@ -26,6 +26,8 @@ from edgekit.workers import Worker
 
 ACCEPTED = ".keras, .h5, a SavedModel directory, .tflite or .onnx"
 COPY_AGAIN = "copy the file again, or make it again"
+HDF5_LIMIT_S = 60.0
+"""The HDF5 library loops for ever on some damaged files; reading a config takes a second."""
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 ZIP_MAGIC = b"PK\x03\x04"
@@ -246,11 +248,11 @@ def _read_hdf5(path: Path, *, isolated: bool) -> dict[str, str | None]:
         from edgekit import hdf5_config  # noqa: PLC0415 brings h5py, for .h5 only
 
         return hdf5_config.Reader().read(str(path))
-    with Worker("edgekit.hdf5_config:Reader", f"reading {path}") as worker:
+    with Worker("edgekit.hdf5_config:Reader", "the HDF5 library", HDF5_LIMIT_S) as worker:
         try:
             answer: dict[str, str | None] = worker.call("read", path=str(path))
-        except ConversionError:
-            raise ModelError(f"{path} is damaged: the HDF5 library crashed", COPY_AGAIN) from None
+        except ConversionError as error:
+            raise ModelError(f"{path} is damaged: {error.message}", COPY_AGAIN) from None
     return answer
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from edgekit import hashing
 from edgekit.errors import OutputError, UserError
-from edgekit.types import ArtifactInfo, Manifest
+from edgekit.types import ArtifactInfo, FileRef, Manifest
 
 SUFFIX = ".edgekit.json"
 
@@ -85,6 +85,20 @@ def up_to_date(output: Path, request_sha256: str) -> Manifest | None:
     if found is None or found.request_sha256 != request_sha256 or not matches(output, found):
         return None
     return found
+
+
+def lineage(source: Path) -> tuple[str, tuple[FileRef, ...]]:
+    """The model's name and what a source was itself made from, nearest first.
+
+    A source without a manifest is where the chain begins: it gives the name and has no parents.
+    """
+    try:
+        found = read(source)
+    except UserError:
+        found = None
+    if found is None:
+        return source.stem, ()
+    return found.model_name, (found.source, *found.parents)
 
 
 def versions() -> dict[str, str]:

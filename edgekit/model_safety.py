@@ -230,4 +230,4 @@ def _forbidden_call(config: dict[str, Json]) -> bool:
 
 def _label(kind: str, entry: dict[str, Json], config: dict[str, Json]) -> str:
     name = config.get("name") or entry.get("name")
-    return f"layer '{name}' ({kind})" if isinstance(name, str) else kind
+    return f"layer '{name[:60]}' ({kind[:60]})" if isinstance(name, str) else kind[:60]

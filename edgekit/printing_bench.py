@@ -158,7 +158,7 @@ def _legend(report: BenchReport) -> Iterator[tuple[str, printing.Cell]]:
     yield "accuracy", " · ".join(dict.fromkeys(_measure(r.accuracy) for r in report.results))
     yield "latency", _efforts(latencies)
     if any(latency.contended for latency in latencies):
-        yield "*", "contended: other processes disturbed the wall time; CPU time is shown where less"
+        yield "*", "contended: others disturbed the wall time; CPU time is shown where less"
     if report.comparison:
         yield "speed-up", "over the first artifact, interleaved; same: the interval includes 1"
     yield "memory", "what the artifact adds to a process that has its runtime imported"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -78,7 +79,8 @@ def draw(plan: ConversionPlan, info: ModelInfo, worker: Worker, directory: Path)
         role: Role = "val" if "val" in dataset.roles else "calib"
         choosing = _judge(plan, info, worker, dataset, role, directory)
         final = _judge(plan, info, worker, dataset, "test", directory)
-    return Sampled(calibration, outputs, True, dataset.ref, choosing, final, warnings)
+    reference = msgspec.structs.replace(dataset.ref, metric=plan.metric)
+    return Sampled(calibration, outputs, True, reference, choosing, final, warnings)
 
 
 def _probes(plan: ConversionPlan, info: ModelInfo, worker: Worker, directory: Path) -> Sampled:

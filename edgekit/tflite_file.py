@@ -21,6 +21,8 @@ from edgekit.flatbuffer import Malformed, Reader, Table
 from edgekit.types import Dimension
 
 IDENTIFIER = b"TFL3"
+SHOWN_LETTERS, SHOWN_AXES = 60, 8
+"""How much of a damaged file's names and shapes a message repeats."""
 
 OP_NAMES: dict[int, str] = {
     value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)
@@ -162,23 +164,24 @@ class _Parser:
         if number not in _TYPE_NAMES:
             raise Malformed(f"a tensor has the unknown type {number}")
         dtype, name = _TYPE_NAMES[number], table.string(3)
+        shown = repr(name[:SHOWN_LETTERS])
         sizes = [int(size) for size in table.numbers(0, "<i4")]
-        data = self._data(table.scalar(2, "I"), name)
+        data = self._data(table.scalar(2, "I"), shown)
         if min(sizes, default=0) < 0:
-            raise Malformed(f"tensor '{name}' has the shape {sizes}")
+            raise Malformed(f"tensor {shown} has the shape {sizes[:SHOWN_AXES]}")
         if data.size and table.child(6) is None:
-            _check_size(name, dtype, sizes, data.size)
-        scales, zero_points = _quantization(table.child(4), name)
+            _check_size(shown, dtype, sizes, data.size)
+        scales, zero_points = _quantization(table.child(4), shown)
         shape = _shape(sizes, [int(size) for size in table.numbers(7, "<i4")])
         return Tensor(name, shape, dtype, data, scales, zero_points, table.scalar(10, "I") > 0)
 
-    def _data(self, index: int, name: str) -> NDArray[np.uint8]:
+    def _data(self, index: int, shown: str) -> NDArray[np.uint8]:
         if index >= len(self._buffers):
-            raise Malformed(f"tensor '{name}' names buffer {index} of {len(self._buffers)}")
+            raise Malformed(f"tensor {shown} names buffer {index} of {len(self._buffers)}")
         table = self._buffers[index]
         offset, size = table.scalar(1, "Q"), table.scalar(2, "Q")
         if offset + size > len(self._reader.data):
-            raise Malformed(f"the data of tensor '{name}' end outside the file")
+            raise Malformed(f"the data of tensor {shown} end outside the file")
         if size:
             return np.frombuffer(self._reader.data, np.uint8, count=size, offset=offset)
         return cast("NDArray[np.uint8]", table.numbers(0, "u1"))
@@ -215,23 +218,24 @@ def _signature(table: Table, graphs: tuple[Graph, ...]) -> Signature:
     return Signature(table.string(2), index, *sides)
 
 
-def _quantization(table: Table | None, name: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def _quantization(table: Table | None, shown: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     if table is None:
         return np.empty(0, np.float32), np.empty(0, np.int64)
     scales = cast("NDArray[np.float32]", table.numbers(2, "<f4"))
     if not np.isfinite(scales).all():
-        raise Malformed(f"tensor '{name}' has a quantization scale that is not finite")
+        raise Malformed(f"tensor {shown} has a quantization scale that is not finite")
     return scales, cast("NDArray[np.int64]", table.numbers(3, "<i8"))
 
 
-def _check_size(name: str, dtype: str, sizes: list[int], found_bytes: int) -> None:
+def _check_size(shown: str, dtype: str, sizes: list[int], found_bytes: int) -> None:
     bits = _ITEM_BITS.get(dtype)
     if bits is None:
         return
     expected = (math.prod(sizes) * bits + 7) // 8
     if expected != found_bytes:
         raise Malformed(
-            f"tensor '{name}' ({dtype}, {sizes}) needs {expected} bytes and has {found_bytes}"
+            f"tensor {shown} ({dtype}, {sizes[:SHOWN_AXES]}) needs {expected} bytes and has"
+            f" {found_bytes}"
         )
 
 

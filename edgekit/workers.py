@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import select
 import signal
 import subprocess
 import sys
@@ -20,6 +22,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from edgekit.errors import ConversionError, EdgekitError, from_wire
+
+_FATAL = re.compile(r"check failed|fatal|terminate called|assertion|out of memory", re.IGNORECASE)
+"""What a dying process says of the reason; a stack trace may follow it."""
 
 
 class WorkerBug(RuntimeError):
@@ -43,10 +48,12 @@ class Worker:
     Args:
         reference: `module:Class`; constructed in the child without arguments at the first call.
         what: What runs there, for the message when it crashes.
+        limit_s: Seconds that a call may take; None for as long as it needs.
     """
 
-    def __init__(self, reference: str, what: str) -> None:
+    def __init__(self, reference: str, what: str, limit_s: float | None = None) -> None:
         self._what = what
+        self._limit_s = limit_s
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 closed in close()
         requests, self._requests = _pipe()
         self._answers, answers = _pipe()
@@ -67,13 +74,14 @@ class Worker:
         """Calls a method in the child and waits for its answer.
 
         Raises:
-            EdgekitError: As raised in the child, or ConversionError if the child died.
+            EdgekitError: As raised in the child, or ConversionError if the child died or took
+                longer than the limit.
             WorkerBug: Any other exception in the child, with its traceback.
         """
         request = json.dumps({"method": method, "arguments": arguments}, default=str)
         try:
             _write_all(self._requests, request.encode() + b"\n")
-            line = self._reader.readline()
+            line = self._answer()
         except BrokenPipeError:
             line = b""
         if not line:
@@ -110,12 +118,18 @@ class Worker:
     ) -> None:
         self.close()
 
+    def _answer(self) -> bytes:
+        if self._limit_s is not None and not _readable(self._answers, self._limit_s):
+            raise ConversionError(f"{self._what} did not end within {self._limit_s:g} s")
+        return self._reader.readline()
+
     def _death(self) -> EdgekitError:
         code = self._process.wait()
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         self._log.seek(0)
         lines = [text for text in self._log.read().decode(errors="replace").splitlines() if text]
-        last = f"; its last words: {lines[-1][:300]}" if lines else ""
+        telling = [text for text in lines if _FATAL.search(text)] or lines[-1:]
+        last = f"; it said: {telling[0][:300]}" if telling else ""
         hint = "give the machine more memory" if how == "SIGKILL" else "try another --precision"
         return ConversionError(f"{self._what} crashed ({how}){last}", hint)
 
@@ -130,6 +144,10 @@ def scratch() -> Iterator[Path]:
 def _pipe() -> tuple[int, int]:
     read, write = os.pipe()
     return read, write
+
+
+def _readable(descriptor: int, limit_s: float) -> bool:
+    return bool(select.select([descriptor], [], [], limit_s)[0])
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -1,5 +1,6 @@
 """The convert stage on the embedded model: a real trained network and real digits."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -112,6 +113,14 @@ def test_integer_io_is_real_and_its_scale_stands_in_the_manifest(
     assert entry.zero_point == zero_point
     assert result.scale == pytest.approx(1 / 256)  # the TFLite specification fixes softmax's scale
     assert top1(output) >= 0.98
+
+
+def test_manifest_names_the_model_and_the_chain_of_parents(digits_float, tmp_path):
+    written = convert(digits_float, tmp_path / "d.tflite", "fp16")
+    assert written.model_name == "demo_digits"
+    keras = ASSETS / "demo_digits.keras"
+    sha256 = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (digits_float, keras)]
+    assert [written.source.sha256, *(parent.sha256 for parent in written.parents)] == sha256
 
 
 def test_unchanged_request_is_not_run_again(digits_float, tmp_path):
