@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgekit.benching import bench
+    from edgekit.compressing import compress
     from edgekit.conversion import convert
     from edgekit.inspection import inspect as load
 
     __version__: str
 
-__all__ = ["__version__", "bench", "convert", "load"]
+__all__ = ["__version__", "bench", "compress", "convert", "load"]
 
 _HOMES = {
     "bench": ("edgekit.benching", "bench"),
+    "compress": ("edgekit.compressing", "compress"),
     "convert": ("edgekit.conversion", "convert"),
     "load": ("edgekit.inspection", "inspect"),
 }

@@ -19,9 +19,11 @@ from edgekit.interruption import signals_raise
 
 COMMANDS = {
     "inspect": ("edgekit.cli_inspect", "inspect", "What a model is, and what a target refuses."),
+    "compress": ("edgekit.cli_compress", "compress", "Make a model smaller by a recipe."),
     "convert": ("edgekit.cli_convert", "convert", "Write an artifact for a target, and prove it."),
     "bench": ("edgekit.cli_bench", "bench", "Measure artifacts: latency, memory, accuracy."),
     "profiles": ("edgekit.cli_profiles", "profiles", "The hardware that --target can name."),
+    "recipes": ("edgekit.cli_recipes", "recipes", "The recipes that --recipe can name."),
     "schema": ("edgekit.cli_schema", "schema", "JSON Schemas of every file and every --json."),
     "doctor": ("edgekit.cli_doctor", "doctor", "What is installed here, and how to get the rest."),
     "demo": ("edgekit.cli_demo", "demo", "The whole chain on an embedded model and data."),

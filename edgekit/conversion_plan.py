@@ -59,19 +59,20 @@ def resolve(
         )
     source = loading.identify(model, trust=trust)
     _check_route(source, profile, facts)
-    chosen = precision or profile.precision.default
-    _check_precision(chosen, profile, data)
-    recorded = _recorded_preprocess(source)
-    notes = []
-    if recorded and preprocess and preprocess != recorded:
-        notes.append(f"--preprocess {preprocess} is used; the model's manifest recorded {recorded}")
-    wanted = preprocess or recorded or "none"
+    planned = _planned_precision(source)
+    runs_it = planned in profile.precision.supported
+    chosen = precision or (planned if planned and runs_it else profile.precision.default)
+    _check_precision(chosen, profile, data, planned if precision is None else None)
+    wanted, notes = preprocess_of(source, preprocess)
     preprocessing.parse(wanted)
+    if planned and not precision and not runs_it:
+        note = f"{profile.name} does not run {planned}, which the model's recipe planned"
+        notes = (*notes, f"{note}; it is converted to {chosen}")
     static = chosen in STATIC_PRECISIONS
     native: IoType = "float32"
     request = {
         "source": source.sha256,
-        "data": _data_sha256(data) if data else None,
+        "data": data_sha256(data) if data else None,
         "profile": hardware.reference(target).sha256,
         "versions": manifest.versions(),
         "options": [chosen, wanted, metric, input_type, output_type, batch, max_drop, seed],
@@ -97,12 +98,12 @@ def resolve(
         output=str(output),
         request_sha256=request_sha256,
         up_to_date=manifest.up_to_date(output, request_sha256) is not None,
-        notes=tuple(notes),
+        notes=notes,
     )
     return plan, source, profile
 
 
-def _data_sha256(spec: str) -> str:
+def data_sha256(spec: str) -> str:
     """What is known of the data before it is opened: its file, directory, or function's file."""
     function = user_code.split(spec)
     path = Path(function[0] if function else spec)
@@ -124,7 +125,9 @@ def _check_route(source: ModelFile, profile: Profile, facts: registry.Format) ->
     )
 
 
-def _check_precision(precision: Precision, profile: Profile, data: str | None) -> None:
+def _check_precision(
+    precision: Precision, profile: Profile, data: str | None, planned: Precision | None
+) -> None:
     supported = profile.precision.supported
     if precision not in supported:
         raise ConversionError(
@@ -133,8 +136,9 @@ def _check_precision(precision: Precision, profile: Profile, data: str | None) -
             f"use --precision {supported[0]}, or another --target",
         )
     if precision in STATIC_PRECISIONS and data is None:
+        whose = "the model's recipe planned" if precision == planned else f"{profile.name} takes"
         raise ConversionError(
-            f"{profile.name} takes {precision} by default, which needs calibration data",
+            f"{whose} {precision} by default, which needs calibration data",
             "add --data SPEC, or name another --precision",
         )
 
@@ -161,6 +165,18 @@ def _runtime(profile: Profile, facts: registry.Format) -> str:
     return profile.runtime if profile.runtime in registry.RUNTIMES else facts.runtime
 
 
-def _recorded_preprocess(source: ModelFile) -> str | None:
+def preprocess_of(source: ModelFile, wanted: str | None) -> tuple[str, tuple[str, ...]]:
+    """How raw data becomes input: as asked, else as recorded; and what there is to say of it."""
     found = manifest.read(Path(source.path))
-    return found.data.preprocess if found and found.data else None
+    recorded = found.data.preprocess if found and found.data else None
+    if recorded and wanted and wanted != recorded:
+        note = f"--preprocess {wanted} is used; the model's manifest recorded {recorded}"
+        return wanted, (note,)
+    return wanted or recorded or "none", ()
+
+
+def _planned_precision(source: ModelFile) -> Precision | None:
+    """What the recipe that made the model left to `convert`; nothing if the file changed since."""
+    path = Path(source.path)
+    found = manifest.read(path)
+    return found.planned_precision if found and manifest.matches(path, found) else None

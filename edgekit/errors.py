@@ -6,6 +6,7 @@ EdgekitError
 │   ├── ModelError         a model file: unreadable, unsafe, unsupported
 │   ├── DataError          --data, --preprocess, --metric and what they name
 │   ├── ProfileError       a hardware profile
+│   ├── RecipeError        a compression recipe
 │   ├── MissingExtra       a framework that is not installed
 │   ├── OutputError        the place where the output should go
 │   ├── ConversionError    a model or layer that cannot be converted as asked
@@ -63,6 +64,10 @@ class DataError(UserError):
 
 class ProfileError(UserError):
     """An unknown or invalid hardware profile."""
+
+
+class RecipeError(UserError):
+    """An unknown or invalid compression recipe."""
 
 
 class MissingExtra(UserError):

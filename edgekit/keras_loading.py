@@ -61,7 +61,7 @@ def load(file: ModelFile, *, trust: bool) -> Loaded:
     version = loading.keras_config(path, isolated=False).keras_version
     if version is None or not version.startswith(OLD_VERSIONS):
         try:
-            return _functional(_keras3(file, trust), "keras3")
+            return of_model(_keras3(file, trust), "keras3")
         except ModelError:
             if version is not None:
                 raise
@@ -110,10 +110,15 @@ def _replayed(legacy: Any, trust: bool, notes: tuple[str, ...] = ()) -> Loaded:
         f"replayed from tf_keras: largest difference {difference:.1g} of an output's largest value"
         f" on {replay.PROBES} probe inputs"
     )
-    return _functional(rebuilt, "keras2", (note, *notes))
+    return of_model(rebuilt, "keras2", (note, *notes))
 
 
-def _functional(model: Any, generation: str, notes: tuple[str, ...] = ()) -> Loaded:
+def of_model(model: Any, generation: str | None, notes: tuple[str, ...] = ()) -> Loaded:
+    """A Keras 3 model in the form that is called.
+
+    Raises:
+        ModelError: It is subclassed, or was never built.
+    """
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         raise ModelError(
             f"the model ({type(model).__name__}) has no fixed inputs: it is subclassed, or was"

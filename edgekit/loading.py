@@ -77,14 +77,22 @@ def identify(path: str | Path, *, trust: bool = False, isolated: bool = True) ->
 
 
 @contextlib.contextmanager
-def opened(file: ModelFile, *, trust: bool = False) -> Iterator[tuple[Worker, ModelInfo]]:
+def opened(
+    file: ModelFile, *, trust: bool = False, reference: str | None = None
+) -> Iterator[tuple[Worker, ModelInfo]]:
     """A worker with the model open in it, and what the model is.
+
+    Args:
+        file: What `identify` found.
+        trust: Run code that the file carries.
+        reference: `module:Class` of a source that can do more than the family's own.
 
     Raises:
         ModelError: It cannot be opened, or its loader crashed on it.
         MissingExtra: The framework that reads it is not installed.
     """
-    with Worker(registry.source_reference(file.family), f"loading {file.path}") as worker:
+    own = registry.source_reference(file.family)
+    with Worker(reference or own, f"loading {file.path}") as worker:
         try:
             answer = worker.call("open", path=file.path, trust=trust)
         except ConversionError as error:

@@ -65,20 +65,20 @@ def draw(plan: ConversionPlan, info: ModelInfo, worker: Worker, directory: Path)
         inputs=info.inputs,
         preprocess=plan.preprocess,
         seed=plan.seed,
-        group_size=_group_size(plan.metric, info),
+        group_size=group_size(plan.metric, info),
     )
     needed = plan.precision in (*STATIC_PRECISIONS, "int4-weight")
     drawn = dataset.calibration(CALIBRATION_SAMPLES if needed else PARITY_SAMPLES, plan.seed)
     calibration = directory / "calibration"
     chunks.write(calibration, [drawn.x])
     outputs = _outputs(worker, calibration)
-    warnings = data_linting.lint_dataset(dataset, _predictor(worker, directory))
+    warnings = data_linting.lint_dataset(dataset, predictor(worker, directory))
     choosing = final = None
     if plan.max_drop is not None:
         # Where there is no val role, dataset.notes say that calibration samples choose.
         role: Role = "val" if "val" in dataset.roles else "calib"
-        choosing = _judge(plan, info, worker, dataset, role, directory)
-        final = _judge(plan, info, worker, dataset, "test", directory)
+        choosing = judge(plan.metric, info, worker, dataset, role, directory)
+        final = judge(plan.metric, info, worker, dataset, "test", directory)
     reference = msgspec.structs.replace(dataset.ref, metric=plan.metric)
     return Sampled(calibration, outputs, True, reference, choosing, final, warnings)
 
@@ -103,27 +103,32 @@ def _probe(spec: TensorSpec, random: np.random.Generator) -> NDArray[np.generic]
     return random.standard_normal(shape).astype(np.float32)
 
 
-def _group_size(metric: str | None, info: ModelInfo) -> int:
+def group_size(metric: str | None, info: ModelInfo) -> int:
     """Samples that a user's metric keeps together; the built-in ones judge each alone."""
     if metric is None or not user_code.split(metric):
         return 1
     return metrics.resolve(metric, outputs=info.outputs, labels=None).group_size
 
 
-def _judge(
-    plan: ConversionPlan,
+def judge(
+    metric_name: str | None,
     info: ModelInfo,
     worker: Worker,
     dataset: Dataset,
     role: Role,
     directory: Path,
 ) -> Judge:
+    """Reads a role (val thinned) and takes the source's accuracy on it.
+
+    Raises:
+        DataError: The role is not there, or labels and metric do not suit the model.
+    """
     samples = directory / f"judge-{role}"
     labels: list[NDArray[np.generic]] = []
     step = _step(dataset, role)
     chunks.write(samples, _arrays(dataset.batches(role), labels, step))
     joined = np.concatenate(labels) if labels else None
-    metric = metrics.resolve(plan.metric, outputs=info.outputs, labels=joined)
+    metric = metrics.resolve(metric_name, outputs=info.outputs, labels=joined)
     outputs = chunks.read_all(_outputs(worker, samples))
     seen = chunks.read_all(samples) if metric.needs_x else None
     source = metric.evaluate(seen, joined, outputs)
@@ -157,7 +162,7 @@ def _outputs(worker: Worker, samples: Path) -> Path:
     return outputs
 
 
-def _predictor(worker: Worker, directory: Path) -> data_linting.Predict:
+def predictor(worker: Worker, directory: Path) -> data_linting.Predict:
     """The source model as a function, for the linter."""
     counter = iter(range(1_000_000))
 

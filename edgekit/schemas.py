@@ -21,6 +21,8 @@ from edgekit.types import (
     ProfileList,
     ProfileReport,
     Recipe,
+    RecipeList,
+    RecipeReport,
     SchemaList,
     Technique,
 )
@@ -40,6 +42,8 @@ _TYPES: dict[str, type[msgspec.Struct]] = {
     "profile-report": ProfileReport,
     "profiles": ProfileList,
     "recipe": Recipe,
+    "recipe-report": RecipeReport,
+    "recipes": RecipeList,
     "schemas": SchemaList,
 }
 

@@ -298,19 +298,62 @@ class ProfileReport(Struct, frozen=True, forbid_unknown_fields=True):
 # ------------------------------------------------------------------------------------ recipes
 
 
-class RecipeStep(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One `[[step]]` of a recipe. Compression steps add their keys as they are built."""
+class SimplifyStep(
+    Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="simplify"
+):
+    """Removes what does not change the outputs.
 
-    kind: Literal["quantize"]
+    `for_inference` also folds batch normalization and removes Dropout: for models that are not
+    trained any more.
+    """
+
+    for_inference: bool = True
+
+
+class ChannelsStep(
+    Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="channels"
+):
+    """Removes the least important share `ratio` of the channels, per layer or over all of them."""
+
+    ratio: Annotated[float, Meta(gt=0, lt=1)]
+    criterion: Literal["l1", "l2", "bn-scale"] = "l1"
+    scope: Literal["layer", "global"] = "layer"
+
+
+class QuantizeStep(
+    Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="quantize"
+):
+    """The precision that `convert` takes by default; always the last step."""
+
     mode: Literal["ptq"] = "ptq"
     precision: Precision = "int8"
+
+
+RecipeStep = SimplifyStep | ChannelsStep | QuantizeStep
+"""One `[[step]]` of a recipe; its `kind` says which."""
 
 
 class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     """The ordered compression steps, as data."""
 
-    name: str
-    step: tuple[RecipeStep, ...]
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]*$(?!\n)", max_length=80)]
+    step: Annotated[tuple[RecipeStep, ...], Meta(min_length=1)]
+    title: str = ""
+
+
+class RecipeList(Struct, frozen=True, forbid_unknown_fields=True):
+    """What `edgekit recipes list` found."""
+
+    schema: Literal["edgekit.recipes/1"]
+    recipes: tuple[Recipe, ...]
+
+
+class RecipeReport(Struct, frozen=True, forbid_unknown_fields=True):
+    """What `edgekit recipes show` says. `sha256` is what a manifest records of it."""
+
+    schema: Literal["edgekit.recipe-report/1"]
+    recipe: Recipe
+    sha256: str
 
 
 # -------------------------------------------------------------------------------- compression
@@ -481,6 +524,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What stands beside each output: `OUT.edgekit.json`.
 
     Equal for equal inputs, seed and versions, outside `timing` and `environment`.
+    `planned_precision` is what a recipe leaves to `convert`.
     """
 
     schema: Literal["edgekit.manifest/1"] = "edgekit.manifest/1"
@@ -493,6 +537,8 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     model_name: str
     data: DataRef | None = None
     recipe: str | None = None
+    recipe_sha256: str | None = None
+    planned_precision: Precision | None = None
     profile: ProfileRef | None = None
     parents: tuple[FileRef, ...] = ()
     inputs: tuple[TensorSpec, ...] = ()

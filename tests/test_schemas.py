@@ -7,7 +7,7 @@ import pytest
 
 from edgekit import profiles, schemas
 from edgekit.errors import UsageError
-from edgekit.types import ErrorBody, ErrorReport, Recipe, RecipeStep
+from edgekit.types import ErrorBody, ErrorReport, QuantizeStep, Recipe
 
 DIRECTORY = Path(profiles.__file__).parent
 FILES = sorted(path for path in DIRECTORY.glob("*.toml"))
@@ -101,7 +101,7 @@ def test_a_table_needs_its_keys_too_unless_the_profile_extends(validator):
 def test_what_edgekit_writes_is_accepted(validator):
     report = ErrorReport("edgekit.error/1", ErrorBody(1, "ProfileError", "no", "yes"))
     validator("error").validate(msgspec.to_builtins(report))
-    recipe = msgspec.json.encode(Recipe("int8", (RecipeStep("quantize"),)))
+    recipe = msgspec.json.encode(Recipe("int8", (QuantizeStep(),)))
     validator("recipe").validate(json.loads(recipe))
 
 

@@ -1,0 +1,139 @@
+"""Compression recipes by name or path, checked key by key before anything is run."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+
+from edgekit import hashing
+from edgekit.errors import RecipeError
+from edgekit.types import QuantizeStep, Recipe, RecipeStep
+
+MAX_FILE_BYTES = 1 << 20
+LISTS_THEM = "edgekit recipes list names them all; a file of your own is given as PATH.toml"
+
+_KINDS = {str(step.__struct_config__.tag): step for step in get_args(RecipeStep)}
+_MESSAGE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>[^`]*)`)?$")
+_FIELD = re.compile(r"Object (contains unknown|missing required) field `(.*)`")
+
+
+def names() -> tuple[str, ...]:
+    """The names of the built-in recipes, sorted."""
+    files = (Path(entry.name) for entry in _built_in().iterdir())
+    return tuple(sorted(file.stem for file in files if file.suffix == ".toml"))
+
+
+def load(name_or_path: str | Path) -> Recipe:
+    """Reads and checks a recipe.
+
+    Args:
+        name_or_path: A built-in recipe's name, or the path of a `.toml` file.
+
+    Raises:
+        RecipeError: It does not exist, is no TOML, or a key in it is wrong.
+    """
+    text = str(name_or_path)
+    where, table = _read(text)
+    for number, step in enumerate(_steps(table)):
+        _check_kind(step, number, where)
+    try:
+        recipe = msgspec.convert(table, Recipe, strict=True)
+    except msgspec.ValidationError as error:
+        raise RecipeError(f"{where}: {_explain(str(error), table)}", "correct that key") from None
+    planned = [at for at, step in enumerate(recipe.step) if isinstance(step, QuantizeStep)]
+    if planned and planned != [len(recipe.step) - 1]:
+        raise RecipeError(
+            f"{where}: step[{planned[0]}] quantizes, and only the last step can",
+            "leave one quantize step, at the end",
+        )
+    return recipe
+
+
+def sha256(recipe: Recipe) -> str:
+    """The hash of what a recipe says, wherever it is written."""
+    return hashing.sha256_json(recipe)
+
+
+def kind(step: RecipeStep) -> str:
+    """The `kind` of a step, as the recipe writes it."""
+    return str(step.__struct_config__.tag)
+
+
+def _built_in() -> Traversable:
+    return resources.files("edgekit.compression")
+
+
+def _read(text: str) -> tuple[str, dict[str, Any]]:
+    is_path = text.endswith(".toml") or "/" in text
+    if not is_path and text not in names():
+        close = difflib.get_close_matches(text.lower(), names(), n=3)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise RecipeError(f"there is no recipe named '{text[:80]}'", f"{hint}{LISTS_THEM}")
+    place = Path(text) if is_path else _built_in() / f"{text}.toml"
+    try:
+        if not place.is_file():
+            what = "is not a regular file" if Path(text).exists() else "does not exist"
+            raise RecipeError(f"the recipe {text} {what}", LISTS_THEM)
+        content = place.read_bytes()[: MAX_FILE_BYTES + 1]
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RecipeError(f"cannot read the recipe {text}: {reason}", "check the path") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise RecipeError(f"{text} is larger than 1 MiB: no recipe", "give a recipe's path")
+    try:
+        return text, tomllib.loads(content.decode())
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"{text} is not valid TOML: {error}", "correct that line") from None
+
+
+def _steps(table: dict[str, Any]) -> list[dict[str, Any]]:
+    steps = table.get("step")
+    return [step for step in steps if isinstance(step, dict)] if isinstance(steps, list) else []
+
+
+def _check_kind(step: dict[str, Any], number: int, where: str) -> None:
+    given = step.get("kind")
+    if isinstance(given, str) and given not in _KINDS:
+        close = difflib.get_close_matches(given, _KINDS, n=1)
+        raise RecipeError(
+            f"{where}: step[{number}].kind: this edgekit version has no step '{given[:80]}' yet;"
+            f" it has: {', '.join(_KINDS)}",
+            f"did you mean {close[0]}?" if close else "leave that step out",
+        )
+
+
+def _explain(message: str, table: dict[str, Any]) -> str:
+    """Msgspec's complaint with the key in front: the value that came, and what is allowed."""
+    found = _MESSAGE.match(message)
+    assert found, f"msgspec changed its messages: {message}"
+    where, what = found["where"] or "", found["what"].replace("`", "")
+    field = _FIELD.fullmatch(found["what"])
+    if field is None:
+        return f"{where} is {_shown(_value_at(table, where))}: {what}"
+    key = f"{where}.{field[2]}" if where else field[2]
+    holder = _value_at(table, where)
+    owner = _KINDS[holder["kind"]] if where and "kind" in holder else Recipe
+    own = [one.name for one in msgspec.structs.fields(owner)]
+    allowed = ", ".join(["kind", *own] if where else own)
+    if field[1] == "missing required":
+        return f"lacks the key {key}"
+    return f"unknown key {key}; allowed: {allowed}"
+
+
+def _value_at(table: Any, where: str) -> Any:
+    value = table
+    for key, index in re.findall(r"(\w+)|\[(\d+)\]", where):
+        value = value[int(index)] if isinstance(value, list) else value[key or index]
+    return value
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,44 @@
+"""What the tests of compress do with Keras, in a worker of their own."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+
+class Cases:
+    """Plants in models, and opens what was written with nothing but Keras."""
+
+    def plant(self, source: str, output: str) -> None:
+        """Kills channel 3 of the demo's second convolution: its normalization never opens."""
+        model = keras.saving.load_model(source)
+        norm = model.get_layer("batch_normalization_1")
+        gamma, beta, mean, variance = norm.get_weights()
+        gamma[3], beta[3] = 0.0, -1.0
+        norm.set_weights([gamma, beta, mean, variance])
+        model.save(output)
+
+    def difference(self, before: str, after: str, data: str) -> float:
+        """Largest difference of two models' outputs on test images, relative."""
+        with np.load(data) as stored:
+            images = stored["x_test"][:64].astype(np.float32)
+        old, new = (
+            np.asarray(keras.saving.load_model(path)(images, training=False))
+            for path in (before, after)
+        )
+        return float(np.abs(old - new).max() / np.abs(old).max())
+
+    def kinds(self, path: str) -> list[str]:
+        """The layers of a model."""
+        return [type(layer).__name__ for layer in keras.saving.load_model(path).layers]
+
+    def top1(self, path: str, data: str, role: str) -> float:
+        """Accuracy, by Keras alone."""
+        with np.load(data) as stored:
+            images, labels = stored[f"x_{role}"].astype(np.float32), stored[f"y_{role}"]
+        outputs = np.asarray(keras.saving.load_model(path)(images, training=False))
+        return float((outputs.argmax(1) == labels).mean())
+
+    def parameters(self, path: str) -> int:
+        """As Keras counts them."""
+        return int(keras.saving.load_model(path).count_params())

@@ -1,0 +1,223 @@
+"""`edgekit compress` on the demo's model: what it writes, what it states, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from edgekit import cli, compressing, conversion, manifest, registry
+from edgekit.errors import ConversionError, DataError, ModelError, RecipeError, UsageError
+from edgekit.workers import Worker
+
+MODEL = Path(str(resources.files("edgekit") / "demo_digits.keras"))
+DATA = str(resources.files("edgekit") / "demo_digits.npz")
+
+pytestmark = pytest.mark.skipif(
+    bool(registry.missing(registry.SOURCES["keras"])), reason="TensorFlow is not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def keras_alone():
+    with pytest.MonkeyPatch.context() as patch:
+        paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+        with Worker("compress_cases:Cases", "the tests' Keras") as worker:
+            yield worker
+
+
+@pytest.fixture(scope="module")
+def lossless(tmp_path_factory):
+    output = tmp_path_factory.mktemp("lossless") / "m.keras"
+    return output, compressing.compress(MODEL, recipe="lossless", output=output)
+
+
+@pytest.fixture(scope="module")
+def halved(tmp_path_factory):
+    output = tmp_path_factory.mktemp("halved") / "m.keras"
+    made = compressing.compress(MODEL, recipe="channels50-int8", data=DATA, output=output)
+    return output, made
+
+
+def test_lossless_keeps_the_outputs_and_folds_normalization(lossless, keras_alone):
+    output, made = lossless
+    assert keras_alone.call("difference", before=str(MODEL), after=str(output), data=DATA) <= 1e-4
+    kinds = keras_alone.call("kinds", path=str(output))
+    assert "BatchNormalization" not in kinds
+    assert "Dropout" not in kinds
+    source, *_, last = made.steps
+    assert last.detail["parameters_after"] < source.detail["parameters_after"]
+    assert keras_alone.call("parameters", path=str(output)) == last.detail["parameters_after"]
+    assert not made.warnings
+
+
+def test_the_same_compression_gives_the_same_bytes(lossless, tmp_path):
+    output, made = lossless
+    again = compressing.compress(MODEL, recipe="lossless", output=tmp_path / "m.keras")
+    assert (tmp_path / "m.keras").read_bytes() == output.read_bytes()
+    assert again.steps == made.steps
+    assert again.request_sha256 == made.request_sha256
+
+
+def test_what_is_up_to_date_is_not_made_again(lossless):
+    output, made = lossless
+    written = output.stat().st_mtime_ns
+    assert compressing.compress(MODEL, recipe="lossless", output=output) == made
+    assert output.stat().st_mtime_ns == written
+
+
+def test_a_planted_dead_channel_goes_and_is_listed(keras_alone, tmp_path):
+    planted, output = tmp_path / "planted.keras", tmp_path / "m.keras"
+    keras_alone.call("plant", source=str(MODEL), output=str(planted))
+    made = compressing.compress(planted, recipe="int8", data=DATA, output=output)
+    (removed,) = [one for one in made.steps[1].detail["removed"] if one["channels"]]
+    assert (removed["layer"], removed["channels"], removed["remaining"]) == ("conv2d_1", 1, 31)
+    assert removed["why"]
+    # one 3 × 3 × 16 kernel, its normalization, and 3 × 3 × 32 weights that read it
+    fewer = 3 * 3 * 16 + 4 + 3 * 3 * 32
+    before, after = (step.detail["parameters_after"] for step in made.steps[:2])
+    assert before - after == fewer
+    difference = keras_alone.call("difference", before=str(planted), after=str(output), data=DATA)
+    assert difference <= 1e-5
+
+
+def test_without_simplification_dead_channels_stay(keras_alone, tmp_path):
+    planted, output = tmp_path / "planted.keras", tmp_path / "m.keras"
+    keras_alone.call("plant", source=str(MODEL), output=str(planted))
+    made = compressing.compress(planted, recipe="int8", output=output, simplify=False)
+    assert [step.name for step in made.steps] == ["source", "quantize"]
+    assert keras_alone.call("difference", before=str(planted), after=str(output), data=DATA) == 0
+
+
+def test_half_the_channels_really_go_and_the_price_is_stated(halved, keras_alone):
+    output, made = halved
+    source, simplified, pruned, planned = made.steps
+    assert [step.name for step in made.steps] == ["source", "simplify", "channels", "quantize"]
+    counts = {one["layer"]: one["remaining"] for one in pruned.detail["removed"]}
+    assert counts == {"conv2d": 8, "conv2d_1": 16, "conv2d_2": 16, "dense": 20}
+    assert pruned.detail["channels_removed"] == sum(counts.values())
+    assert keras_alone.call("parameters", path=str(output)) == pruned.detail["parameters_after"]
+    assert pruned.detail["size_bytes"] == output.stat().st_size == made.artifact.size_bytes
+    assert pruned.detail["size_bytes"] < simplified.detail["size_bytes"]
+    assert pruned.detail["gzip_bytes"] < source.detail["gzip_bytes"] / 2
+    assert planned.detail["precision"] == made.planned_precision == "int8"
+    for accuracy, path, role in (
+        (source.detail["accuracy"]["value"], MODEL, "val"),
+        (pruned.detail["accuracy"]["value"], output, "val"),
+        (made.source_accuracy.value, MODEL, "test"),
+        (made.accuracy.value, output, "test"),
+    ):
+        alone = keras_alone.call("top1", path=str(path), data=DATA, role=role)
+        assert accuracy == pytest.approx(alone)
+    assert made.accuracy.n == 600
+    drop = source.detail["accuracy"]["value"] - pruned.detail["accuracy"]["value"]
+    (warning,) = made.warnings
+    assert "without training" in warning
+    assert f"a drop of {drop:.4f}" in warning
+
+
+def test_convert_takes_the_planned_precision(halved, tmp_path):
+    output, _ = halved
+    artifact = tmp_path / "m.tflite"
+    made = conversion.convert(output, data=DATA, output=artifact)
+    assert made.artifact.precision == "int8"
+    assert [parent.path for parent in made.parents] == [str(MODEL)]
+    assert made.model_name == MODEL.stem
+
+
+def test_a_planned_precision_gives_way_to_what_is_asked_and_needs_data(halved, tmp_path):
+    output, _ = halved
+    artifact = tmp_path / "m.tflite"
+    assert conversion.plan(output, precision="fp16", **_rest(artifact)).precision == "fp16"
+    with pytest.raises(ConversionError, match="the model's recipe planned int8"):
+        conversion.plan(output, precision=None, **_rest(artifact))
+
+
+def test_a_plan_that_the_target_does_not_run_is_not_followed_in_silence(tmp_path):
+    model, artifact = tmp_path / "m.keras", tmp_path / "m.xml"
+    compressing.compress(MODEL, recipe="int16x8", output=model)
+    options = {**_rest(artifact), "target": "host-openvino"}
+    planned = conversion.plan(model, precision=None, **options)
+    assert planned.precision != "int16x8"
+    assert "does not run int16x8" in planned.notes[0]
+
+
+def test_a_plan_of_a_file_that_changed_since_is_not_followed(halved, tmp_path):
+    output, _ = halved
+    moved = tmp_path / "m.keras"
+    moved.write_bytes(MODEL.read_bytes())
+    sidecar = manifest.path_for(moved)
+    sidecar.write_bytes(manifest.path_for(output).read_bytes())
+    found = conversion.plan(moved, precision=None, **_rest(tmp_path / "m.tflite"))
+    assert found.precision == "fp32"
+
+
+def test_without_data_the_price_is_said_to_be_unknown(tmp_path):
+    made = compressing.compress(
+        MODEL, recipe="channels25", target="cortex-m7", output=tmp_path / "m.keras"
+    )
+    assert made.accuracy is None
+    assert "it was not measured how much" in made.warnings[-1]
+    multiple = made.steps[2].detail["multiple"]
+    assert multiple > 1
+    for one in made.steps[2].detail["removed"]:
+        assert one["remaining"] % multiple == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"recipe": "nonsense"}, RecipeError, "no recipe named 'nonsense'"),
+        ({"output": "m.tflite"}, UsageError, "does not end in .keras"),
+        ({"recipe": "lossless", "simplify": False}, UsageError, "contradicts the recipe"),
+        ({"data": "missing.npz"}, DataError, "does not exist"),
+        ({"target": "host-openvino", "recipe": "int16x8"}, ConversionError, "does not run"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_cannot_be_done_is_one_line_and_writes_nothing(tmp_path, options, error, words):
+    given = {"recipe": "int8", "output": "m.keras", **options}
+    output = tmp_path / str(given.pop("output"))
+    with pytest.raises(error, match=words) as raised:
+        compressing.compress(MODEL, output=output, **given)
+    assert raised.value.fix or error is DataError
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_formats_and_the_model_itself_are_refused(tmp_path, tiny_cnn_tflite):
+    with pytest.raises(ModelError, match="compress changes Keras layers"):
+        compressing.compress(tiny_cnn_tflite, recipe="int8", output=tmp_path / "m.keras")
+    with pytest.raises(UsageError, match="is the model itself"):
+        compressing.compress(MODEL, recipe="int8", output=MODEL, force=True)
+
+
+def test_a_savedmodel_without_layers_is_refused(tmp_path, tiny_cnn_savedmodel):
+    with pytest.raises(ModelError, match="carries its computation only"):
+        compressing.compress(tiny_cnn_savedmodel, recipe="int8", output=tmp_path / "m.keras")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_prints_a_table_and_json(tmp_path, capsys):
+    output = tmp_path / "m.keras"
+    line = ["compress", str(MODEL), "--recipe", "channels50", "--data", DATA, "-o", str(output)]
+    assert cli.main([*line, "--dry-run"]) == 0
+    assert "channels ratio 0.5" in capsys.readouterr().out
+    assert not output.exists()
+    assert cli.main(line) == 0
+    shown = capsys.readouterr().out
+    assert "9,038" in shown
+    assert "without training" in shown
+    assert cli.main([*line, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["recipe"] == "channels50"
+
+
+def _rest(output):
+    return {
+        "target": "host", "data": None, "preprocess": None, "metric": None, "input_type": None,
+        "output_type": None, "batch": "1", "max_drop": None, "output": output, "seed": 0,
+        "trust": False,
+    }  # fmt: skip

@@ -1,0 +1,104 @@
+"""Recipes: the built-in ones load, and whatever is wrong with one names its key."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edgekit import cli, recipe_files
+from edgekit.errors import RecipeError
+from edgekit.types import ChannelsStep, QuantizeStep, Recipe
+
+
+@pytest.mark.parametrize("name", recipe_files.names())
+def test_a_built_in_recipe_loads_under_its_own_name(name):
+    recipe = recipe_files.load(name)
+    assert recipe.name == name
+    assert recipe.title
+
+
+def test_a_recipe_says_what_its_file_says(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'name = "mine"\n[[step]]\nkind = "channels"\nratio = 0.3\nscope = "global"\n'
+        '[[step]]\nkind = "quantize"\nprecision = "fp16"\n'
+    )
+    expected = Recipe("mine", (ChannelsStep(0.3, scope="global"), QuantizeStep(precision="fp16")))
+    assert recipe_files.load(path) == expected
+
+
+CHANNELS = 'name = "a"\n[[step]]\nkind = "channels"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (CHANNELS + "ratio = 1.5", r"step\[0\]\.ratio is 1\.5: Expected float < 1"),
+        (CHANNELS + "ratio = 0", r"step\[0\]\.ratio is 0: Expected float > 0"),
+        (CHANNELS + "ratio = nan", r"step\[0\]\.ratio is nan"),
+        (CHANNELS + 'ratio = "half"', r"step\[0\]\.ratio is 'half'"),
+        (CHANNELS, r"lacks the key step\[0\]\.ratio"),
+        (CHANNELS + "ratio = 0.5\nratoi = 1", r"unknown key step\[0\]\.ratoi; allowed: kind, ratio"),
+        (CHANNELS + 'ratio = 0.5\ncriterion = "l3"', r"step\[0\]\.criterion is 'l3'"),
+        ('name = "a"\n[[step]]\nratio = 0.5', r"lacks the key step\[0\]\.kind"),
+        ('name = "a"\n[[step]]\nkind = 5', r"step\[0\]\.kind is 5"),
+        ('name = "a"\nstep = [5]', r"step\[0\] is 5"),
+        ('name = "a"\nstep = []', r"step is \[\]"),
+        ('name = "a"\n[step]\nkind = "simplify"', "step is "),
+        ('name = "a"', "lacks the key step"),
+        ('name = "A b"\n[[step]]\nkind = "simplify"', "name is 'A b'"),
+        ('name = "a"\nsteps = 1\n[[step]]\nkind = "simplify"', "unknown key steps; allowed: name"),
+        ("name = ", "not valid TOML"),
+        (
+            'name = "a"\n[[step]]\nkind = "quantize"\nprecision = "int9"',
+            r"step\[0\]\.precision is 'int9'",
+        ),
+        (
+            'name = "a"\n[[step]]\nkind = "quantize"\nmode = "qat"',
+            r"step\[0\]\.mode is 'qat'",
+        ),
+        (
+            'name = "a"\n[[step]]\nkind = "quantize"\n[[step]]\nkind = "simplify"',
+            r"step\[0\] quantizes, and only the last step can",
+        ),
+    ],
+)
+def test_what_is_wrong_names_its_key(tmp_path, text, words):
+    path = tmp_path / "a.toml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=words) as raised:
+        recipe_files.load(path)
+    assert raised.value.fix
+
+
+@pytest.mark.parametrize("kind", ["prune", "cluster", "distill", "finetune", "qat"])
+def test_a_step_that_trains_is_refused_by_name(tmp_path, kind):
+    path = tmp_path / "a.toml"
+    path.write_text(f'name = "a"\n[[step]]\nkind = "{kind}"\nepochs = 3\n')
+    words = f"has no step '{kind}' yet; it has: simplify, channels, quantize"
+    with pytest.raises(RecipeError, match=words):
+        recipe_files.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("losless", "did you mean lossless"),
+        ("missing.toml", "does not exist"),
+        ("/", "is not a regular file"),
+    ],
+)
+def test_a_recipe_that_is_not_there_is_one_line(name, words):
+    with pytest.raises(RecipeError, match=words):
+        recipe_files.load(name)
+
+
+def test_the_command_lists_and_shows_recipes(capsys):
+    assert cli.main(["recipes", "list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["recipes"]
+    assert [one["name"] for one in listed] == list(recipe_files.names())
+    assert cli.main(["recipes", "show", "channels50-int8"]) == 0
+    assert "ratio 0.5, criterion l1, scope layer" in capsys.readouterr().out
+    assert cli.main(["recipes", "show", "nonsense"]) == 1
+    assert "no recipe named" in capsys.readouterr().err
