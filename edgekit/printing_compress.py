@@ -12,6 +12,7 @@ from edgekit import compression_plan, printing, recipe_files, units
 from edgekit import manifest as manifests
 from edgekit.types import Accuracy, Manifest, RecipeList, RecipeReport, Step
 
+
 def compress(made: Manifest, output: Path, *, detailed: bool = False) -> RenderableType:
     """The files, the table of steps, and what to know.
 

@@ -42,7 +42,7 @@ def one_error(stderr: str) -> str:
 # ------------------------------------------------------------------------- wrong command lines
 
 WRONG = [
-    (["nonsense"], ["no command 'nonsense'", "inspect, convert, bench", "--help"]),
+    (["nonsense"], ["no command 'nonsense'", "inspect, compress, convert, bench", "--help"]),
     (["convrt"], ["no command 'convrt'", "did you mean edgekit convert?"]),
     (["-v"], ["edgekit has no option -v", "edgekit COMMAND -v"]),
     (["profiles", "lst"], ["no command 'lst'", "did you mean edgekit profiles list?"]),

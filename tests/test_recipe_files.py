@@ -39,7 +39,10 @@ CHANNELS = 'name = "a"\n[[step]]\nkind = "channels"\n'
         (CHANNELS + "ratio = nan", r"step\[0\]\.ratio is nan"),
         (CHANNELS + 'ratio = "half"', r"step\[0\]\.ratio is 'half'"),
         (CHANNELS, r"lacks the key step\[0\]\.ratio"),
-        (CHANNELS + "ratio = 0.5\nratoi = 1", r"unknown key step\[0\]\.ratoi; allowed: kind, ratio"),
+        (
+            CHANNELS + "ratio = 0.5\nratoi = 1",
+            r"unknown key step\[0\]\.ratoi; allowed: kind, ratio",
+        ),
         (CHANNELS + 'ratio = 0.5\ncriterion = "l3"', r"step\[0\]\.criterion is 'l3'"),
         ('name = "a"\n[[step]]\nratio = 0.5', r"lacks the key step\[0\]\.kind"),
         ('name = "a"\n[[step]]\nkind = 5', r"step\[0\]\.kind is 5"),
