@@ -161,6 +161,8 @@ class _Work:
         if self.final is not None:
             self.progress("reading the test role once, for the final accuracy")
             self.accuracy = self._judge(self.final, "test")
+        self.progress("checking that plain Keras opens what was written")
+        self.worker.call("check_saved", path=str(self.saved), trust=self.plan.trust)
         self.timing["compress_s"] = time.monotonic() - started
 
     def manifest(self, command: Sequence[str]) -> Manifest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from edgekit.types import (
     Recipe,
     RecipeStep,
     SimplifyStep,
+    Technique,
 )
 
 SUFFIX = ".keras"
@@ -49,6 +51,7 @@ class CompressionPlan:
     metric: str | None
     output: Path
     seed: int
+    trust: bool
     request_sha256: str
     notes: tuple[str, ...]
 
@@ -111,8 +114,9 @@ def resolve(
         metric=metric,
         output=output,
         seed=seed,
+        trust=trust,
         request_sha256=hashing.sha256_json(request),
-        notes=notes,
+        notes=(*notes, *_without_gain(steps, profile)),
     )
 
 
@@ -140,6 +144,20 @@ def _check_target(planned: Precision | None, profile: Profile | None, recipe: Re
             f" {', '.join(profile.precision.supported)}",
             "choose another --recipe (edgekit recipes list) or --target",
         )
+
+
+def _without_gain(steps: tuple[RecipeStep, ...], profile: Profile | None) -> Iterator[str]:
+    """Steps that buy nothing on the target, as far as its profile knows."""
+    for step in steps:
+        if profile is None or isinstance(step, SimplifyStep):
+            continue
+        technique: Technique = step.precision if isinstance(step, QuantizeStep) else "channels"
+        gain = profile.gain.get(technique)
+        if gain and gain.latency is not None and gain.latency <= 1:
+            yield (
+                f"{technique} is not expected to make the model faster on {profile.name}"
+                f" (latency factor {gain.latency:g}); measure it with edgekit bench"
+            )
 
 
 def _keras_file(model: str | Path, trust: bool) -> ModelFile:

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from edgekit import cli, compressing, conversion, manifest, registry
-from edgekit.errors import ConversionError, DataError, ModelError, RecipeError, UsageError
+from edgekit.errors import (
+    ConversionError,
+    DataError,
+    ModelError,
+    OutputError,
+    RecipeError,
+    UsageError,
+)
 from edgekit.workers import Worker
 
 MODEL = Path(str(resources.files("edgekit") / "demo_digits.keras"))
@@ -139,7 +146,8 @@ def test_a_planned_precision_gives_way_to_what_is_asked_and_needs_data(halved, t
 
 def test_a_plan_that_the_target_does_not_run_is_not_followed_in_silence(tmp_path):
     model, artifact = tmp_path / "m.keras", tmp_path / "m.xml"
-    compressing.compress(MODEL, recipe="int16x8", output=model)
+    made = compressing.compress(MODEL, recipe="int16x8", target="host", output=model)
+    assert "int16x8 is not expected to make the model faster on host" in made.warnings[0]
     options = {**_rest(artifact), "target": "host-openvino"}
     planned = conversion.plan(model, precision=None, **options)
     assert planned.precision != "int16x8"
@@ -199,6 +207,21 @@ def test_a_savedmodel_without_layers_is_refused(tmp_path, tiny_cnn_savedmodel):
     with pytest.raises(ModelError, match="carries its computation only"):
         compressing.compress(tiny_cnn_savedmodel, recipe="int8", output=tmp_path / "m.keras")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_saved_model_that_is_not_the_one_in_memory_is_refused(tmp_path):
+    damaged = tmp_path / "m.keras"
+    damaged.write_bytes(MODEL.read_bytes()[:-500])
+    with Worker(compressing.COMPRESSOR, "the compressor") as worker:
+        worker.call("open", path=str(MODEL))
+        worker.call("check_saved", path=str(MODEL), trust=False)
+        with pytest.raises(ModelError, match="Keras cannot load the compressed model"):
+            worker.call("check_saved", path=str(damaged), trust=False)
+        with pytest.raises(OutputError, match="cannot write"):
+            worker.call("save", path=str(tmp_path / "missing" / "m.keras"))
+        worker.call("apply_channels", ratio=0.5, criterion="l2", scope="global", multiple=1)
+        with pytest.raises(ModelError, match="loads other weights"):
+            worker.call("check_saved", path=str(MODEL), trust=False)
 
 
 def test_the_command_prints_a_table_and_json(tmp_path, capsys):

@@ -7,11 +7,15 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import keras
 import msgspec
+import numpy as np
 
 from edgekit import chunks, keras_loading
 from edgekit.compression import channels, graph, rebuilding, simplify
-from edgekit.errors import ModelError
+from edgekit.compression.rebuilding import LEAVE
+from edgekit.errors import ModelError, one_line
+from edgekit.files import unwritable
 from edgekit.keras_source import Source
 from edgekit.types import Removal
 
@@ -75,9 +79,41 @@ class Compressor(Source):
         }
 
     def save(self, path: str) -> None:
-        """Writes the model as .keras; the same model gives the same bytes."""
-        self._layers_of_model().save(path)
-        _normalize(Path(path))
+        """Writes the model as .keras; the same model gives the same bytes.
+
+        Raises:
+            OutputError: The file cannot be written.
+            ModelError: Keras cannot save this model.
+        """
+        try:
+            self._layers_of_model().save(path)
+            _normalize(Path(path))
+        except OSError as error:
+            raise unwritable(Path(path), error) from None
+        except keras_loading.LOADER_ERRORS as error:
+            raise ModelError(
+                f"Keras cannot save the compressed model: {one_line(str(error))[:300]}", LEAVE
+            ) from None
+
+    def check_saved(self, path: str, trust: bool) -> None:
+        """Opens what was saved as a user would, with Keras alone, and compares every weight.
+
+        Raises:
+            ModelError: It does not load, or other weights come back.
+        """
+        try:
+            saved = keras.saving.load_model(path, compile=False, safe_mode=not trust)
+        except keras_loading.LOADER_ERRORS as error:
+            raise ModelError(
+                f"Keras cannot load the compressed model: {one_line(str(error))[:300]}", LEAVE
+            ) from None
+        mine, theirs = self._layers_of_model().get_weights(), saved.get_weights()
+        same = len(mine) == len(theirs) and all(
+            np.array_equal(left, right, equal_nan=True)
+            for left, right in zip(mine, theirs, strict=True)
+        )
+        if not same:
+            raise ModelError("the compressed model was saved, and loads other weights", LEAVE)
 
     def interface(self) -> dict[str, Any]:
         """`inputs` and `outputs`: TensorSpecs of the model as it is now."""
