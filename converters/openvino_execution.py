@@ -51,7 +51,9 @@ class Session:
         try:
             found = self._request.infer(feed, share_inputs=True, share_outputs=True)
         except RuntimeError as error:
-            raise ConversionError(f"OpenVINO fails on a sample: {brief(error)}") from None
+            raise ConversionError(
+                f"OpenVINO fails on a sample: {brief(error)}", "check --data and --preprocess"
+            ) from None
         return [found[position] for position in range(self._count)]
 
 

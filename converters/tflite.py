@@ -61,7 +61,7 @@ class Converter:
             The inputs and outputs of the float model, under the source's names.
 
         Raises:
-            ConversionError: The model is quantized already.
+            ConversionError: The model is quantized already, or has another batch.
         """
         self._path = Path(hub)
         self._batch = batch
@@ -71,6 +71,8 @@ class Converter:
         self._outputs = tflite_graph.output_names(model)
         _check_names(self._inputs, inputs, "inputs")
         _check_names(self._outputs, outputs, "outputs")
+        specs = self._specs(model)
+        _check_batch(specs["inputs"], batch, self._path.name)
         if any(kind in tflite_graph.weight_elements(model) for kind in ("int8", "int4")):
             raise ConversionError(
                 f"{self._path.name} is quantized already; quantizing twice loses accuracy",
@@ -79,7 +81,7 @@ class Converter:
         self._recurrent = tflite_graph.recurrent_operators(model)
         self._collected: dict[str, tflite_calibration.Collected] = {}
         self._ranges_known: dict[tuple[str, str, int], dict[str, tflite_calibration.Range]] = {}
-        return self._specs(model)
+        return specs
 
     def methods(self, precision: str) -> list[str]:
         """The ways of choosing ranges (of activations, or of int4 weights) worth comparing."""
@@ -130,13 +132,32 @@ class Converter:
         if precision in LEVELS and self._recurrent:
             raise ConversionError(
                 f"{self._path.name} has recurrent layers ({', '.join(self._recurrent)}), which"
-                f" TFLite runs in float or dynamic int8 only, not at static {precision}",
-                "use --precision int8-dynamic, or --target host-openvino for static int8",
+                f" edgekit cannot bring to static {precision} in TFLite",
+                "use --precision int8-dynamic where the target runs it, or --target host-openvino",
             )
         method = method or next(iter(self.methods(precision)), None)
         chosen = self._ranges(precision, method, samples, overrides or {})
         content = self._quantize(precision, method, chosen, float_layers)
         model = tflite_graph.read(content)
+        self._finish(model, precision, input_type, output_type)
+        unchanged = precision == "fp32" and self._batch is None
+        Path(out).write_bytes(content if unchanged else tflite_graph.write(model))
+        share = self._check_share(model, precision, Path(out))
+        return {
+            "files": [out],
+            **self._specs(model),
+            "runtime_options": {},
+            "warnings": [*_left_in_float(model, precision), *_left_weights(share, precision)],
+            "steps": {"method": method, "float_layers": float_layers},
+            "quantized_share": share,
+        }
+
+    def _finish(
+        self, model: tflite_graph.Model, precision: str, input_type: str, output_type: str
+    ) -> None:
+        """What LiteRT Quantizer leaves to be done: fixed shapes, LSTM weights, I/O types."""
+        if self._batch is not None:
+            tflite_graph.close_shapes(model)
         if precision == "int8-dynamic":
             tflite_recurrent.quantize_lstm_weights(model)
         if precision in LEVELS:
@@ -147,16 +168,6 @@ class Converter:
                 f" {output_type} outputs",
                 "leave out --input-type and --output-type, or use --precision int8",
             )
-        Path(out).write_bytes(content if precision == "fp32" else tflite_graph.write(model))
-        share = self._check_share(model, precision, Path(out))
-        return {
-            "files": [out],
-            **self._specs(model),
-            "runtime_options": {},
-            "warnings": [*_left_in_float(model, precision), *_left_weights(share, precision)],
-            "steps": {"method": method, "float_layers": float_layers},
-            "quantized_share": share,
-        }
 
     def rank_layers(self, samples: str, artifact: str, limit: int) -> list[dict[str, Any]]:
         """Operators by the noise that quantization adds in them, worst first.
@@ -306,6 +317,18 @@ def _check_names(have: dict[str, int], wanted: list[dict[str, Any]], side: str) 
             f"the float TFLite model has {side} {sorted(have)}, its source {sorted(names)}",
             "report this with the model's inspect output",
         )
+
+
+def _check_batch(inputs: list[dict[str, Any]], batch: int | None, name: str) -> None:
+    """A .tflite keeps its batch: its inner shapes were made for it, an open one for batch 1."""
+    for spec in inputs:
+        own = spec["shape"][0] if spec["shape"] else batch
+        if own != batch and not (own is None and batch == 1):
+            have, asked = ("dynamic" if size is None else size for size in (own, batch))
+            raise ConversionError(
+                f"input '{spec['name']}' of {name} has batch {have}, and asked was {asked}",
+                f"use --batch {have}, or convert from the Keras model",
+            )
 
 
 def _left_in_float(model: tflite_graph.Model, precision: str) -> list[str]:

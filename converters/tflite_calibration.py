@@ -199,5 +199,8 @@ def keeping_interpreter(content: bytes) -> Interpreter:
     try:
         interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
-        raise ConversionError(f"LiteRT cannot run the float model: {error}") from None
+        raise ConversionError(
+            f"LiteRT cannot run the float model: {error}",
+            "use --precision fp16 or int8-dynamic, which need no calibration",
+        ) from None
     return interpreter

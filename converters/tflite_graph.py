@@ -133,6 +133,13 @@ def recurrent_operators(model: Model) -> tuple[str, ...]:
     return tuple(sorted(kinds.intersection(RECURRENT_OPS)))
 
 
+def close_shapes(model: Model) -> None:
+    """Fixes the axes that a model left open at the sizes it was written with (batch 1)."""
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            tensor.shapeSignature = None
+
+
 def set_interface(model: Model, input_type: str, output_type: str) -> None:
     """Gives a model with integer inputs and outputs the types that were asked for.
 

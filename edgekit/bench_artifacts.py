@@ -81,7 +81,10 @@ def _from_manifest(path: Path, found: Manifest) -> Measurand:
             "convert it again, or remove that manifest",
         )
     if found.artifact.format not in _RUNTIMES:
-        raise ModelError(f"{path} has format {found.artifact.format}, which no runtime here runs")
+        raise ModelError(
+            f"{path} has format {found.artifact.format}, which no runtime here runs",
+            f"convert the model to one of {', '.join(_RUNTIMES)}",
+        )
     return Measurand(
         path=path,
         info=msgspec.structs.replace(found.artifact, path=str(path)),

@@ -68,7 +68,12 @@ def result(
 def comparison(
     device: Device, baseline: Measurand, candidate: Measurand, pair: tuple[Observed, Observed]
 ) -> Comparison | None:
-    """Candidate latency over baseline latency; None where there were too few rounds."""
+    """Candidate latency over baseline latency.
+
+    None where there were too few rounds, or where one inference of the two is not as many samples.
+    """
+    if _batch(pair[0]) != _batch(pair[1]):
+        return None
     found = bench_statistics.ratio(pair[0].medians(), pair[1].medians())
     if found is None:
         return None
@@ -81,6 +86,16 @@ def comparison(
         different=found.different,
         rounds=len(pair[0].replicates),
     )
+
+
+def not_compared(baseline: Measurand, pair: tuple[Observed, Observed]) -> Iterator[str]:
+    """Why two artifacts have no comparison that their latencies would seem to allow."""
+    first, second = _batch(pair[0]), _batch(pair[1])
+    if first != second:
+        yield (
+            f"not compared with {baseline.info.path}: it infers {first} sample{'s' * (first > 1)}"
+            f" at once, this one {second}"
+        )
 
 
 def _environment(measurand: Measurand, observed: Observed) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -20,8 +20,10 @@ from edgekit import (
     bench_artifacts,
     bench_results,
     bench_rounds,
-    files,
-    manifest,
+    bench_writing,
+    data_roles,
+    metrics,
+    preprocessing,
     registry,
 )
 from edgekit.bench_artifacts import Measurand
@@ -34,6 +36,8 @@ from edgekit.types import BenchReport, Comparison, OperatorTime, Result
 from edgekit.workers import scratch
 
 Progress = Callable[[str], None]
+MAX_THREADS = 1024
+"""More than any machine here has; runtimes crash when they cannot start the threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +54,10 @@ class Request:
 
 
 def bench(
-    artifacts: Sequence[str | Path],
+    artifacts: str | Path | Sequence[str | Path],
     *,
     target: str | None = None,
-    devices: Sequence[str] = ("local",),
+    devices: str | Sequence[str] = ("local",),
     threads: int = 1,
     budget_s: float = 30.0,
     data: str | None = None,
@@ -67,8 +71,10 @@ def bench(
 ) -> BenchReport:
     """Measures artifacts, interleaved, and compares each with the first.
 
+    The measurement is taken anew each time: it is not a function of its inputs.
+
     Args:
-        artifacts: Main files (.tflite, .xml, .onnx), with or without a manifest.
+        artifacts: Main files (.tflite, .xml, .onnx), with or without a manifest; or one of them.
         target: The profile to run them for; default: the one each was made for.
         devices: Where to measure; `local` is this machine.
         threads: Threads for one inference.
@@ -79,7 +85,8 @@ def bench(
         metric: Default: what the manifest recorded, else what suits outputs and labels.
         profile_ops: Also time each operator, where the runtime tells.
         seed: Of the order of artifacts and of random inputs.
-        output: Where to write the report as JSON.
+        output: Where to write the report as JSON, with a manifest beside it. An unchanged report
+            that stands there from an earlier call is replaced.
         force: Replace whatever stands there.
         on_progress: Told what is being measured.
 
@@ -88,25 +95,23 @@ def bench(
         UserError: An artifact, data, profile, device or output cannot be used; nothing is written.
     """
     request = Request(threads, budget_s, data, preprocess, metric, profile_ops, seed)
-    _check(artifacts, devices, request)
+    paths = [artifacts] if isinstance(artifacts, str | Path) else list(artifacts)
+    urls = [devices] if isinstance(devices, str) else list(dict.fromkeys(devices))
+    check(paths, urls, request)
+    measurands = [bench_artifacts.read(Path(path), target) for path in paths]
     if output is not None:
-        _check_output(Path(output), force)
-    measurands = [bench_artifacts.read(Path(path), target) for path in artifacts]
+        bench_writing.check(Path(output), measurands, force=force)
     results: list[Result] = []
     comparison: list[Comparison] = []
-    for device in [_open(url) for url in dict.fromkeys(devices)]:
+    for device in [_open(url) for url in urls]:
         found, compared = _on_device(device, measurands, request, on_progress or _silent)
         results += found
         comparison += compared
     report = BenchReport("edgekit.bench/1", tuple(results), tuple(comparison))
     if output is not None:
-        files.write_atomic(Path(output), encode(report))
+        options = {"target": target, "devices": urls, **asdict(request)}
+        bench_writing.write(Path(output), report, measurands, options)
     return report
-
-
-def encode(report: BenchReport) -> bytes:
-    """The report as it is written: what `--json` prints."""
-    return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
 
 
 def _on_device(
@@ -126,9 +131,16 @@ def _on_device(
         jobs = [_job(subject, request) for subject in subjects]
         wanted = bench_rounds.plan(len(jobs), request.budget_s)
         observed = bench_rounds.run(device, jobs, wanted, seed=request.seed, progress=progress)
+    told = [
+        replace(
+            subject,
+            notes=(*subject.notes, *bench_results.not_compared(measurands[0], (observed[0], one))),
+        )
+        for subject, one in zip(subjects, observed, strict=True)
+    ]
     results = [
         _result(device, subject, one, wanted, request, progress)
-        for subject, one in zip(subjects, observed, strict=True)
+        for subject, one in zip(told, observed, strict=True)
     ]
     compared = [
         bench_results.comparison(device, measurands[0], other, (observed[0], one))
@@ -161,7 +173,8 @@ def _subject(device: Device, measurand: Measurand, request: Request, directory: 
         seed=request.seed,
     )
     accuracy.write_sample(judged[0], directory)
-    notes = (*judged[0].notes, *_preprocess_note(measurand, request))
+    read = [note for note in judged[0].notes if not data_roles.is_about_choosing(note)]
+    notes = (*read, *_preprocess_note(measurand, request))
     return _Subject(measurand, judged, directory, notes)
 
 
@@ -249,22 +262,28 @@ def _open(url: str) -> Device:
     return device
 
 
-def _check(artifacts: Sequence[str | Path], devices: Sequence[str], request: Request) -> None:
+def check(artifacts: Sequence[str | Path], devices: Sequence[str], request: Request) -> None:
+    """Refuses arguments outside their range, before anything is opened.
+
+    Raises:
+        UsageError: One of them is; it is named.
+    """
     if not artifacts:
         raise UsageError("no artifact was given", "edgekit bench ARTIFACT…")
     if not devices:
         raise UsageError("no device was given", "bench on this machine with --device local")
-    if request.threads < 1:
-        raise UsageError(f"--threads {request.threads} is below 1", "give 1 or more")
+    if not 1 <= request.threads <= MAX_THREADS:
+        raise UsageError(f"--threads {request.threads} is not in 1 to {MAX_THREADS}", "--threads 1")
     if not 0 < request.budget_s < math.inf:
-        raise UsageError(f"--budget {request.budget_s:g} is not a number of seconds above 0")
-
-
-def _check_output(output: Path, force: bool) -> None:
-    """Finds out before half a minute of measuring whether the report can be written."""
-    manifest.may_replace(output, force=force)
-    with files.staging(output):
-        pass
+        raise UsageError(
+            f"--budget {request.budget_s:g} is not a number of seconds above 0", "--budget 30"
+        )
+    metrics.check_name(request.metric)
+    preprocessing.parse(request.preprocess or "none")
+    if request.data is None:
+        for option, given in (("--metric", request.metric), ("--preprocess", request.preprocess)):
+            if given is not None:
+                raise UsageError(f"{option} {given} was given without --data", "add --data SPEC")
 
 
 def _silent(_message: str) -> None:

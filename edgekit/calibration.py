@@ -58,7 +58,9 @@ def choose(
             built = building.build(shop, Choice(precision, method))
             sqnr = worst_sqnr_db(reference, building.predict(shop, built, shop.calibration))
         except EdgekitError as error:
-            failed.append((CalibrationCandidate(method, None, error.message), error))
+            # Without the staging directory's random name: manifests of equal inputs are equal.
+            reason = error.message.replace(f"{shop.directory}/", "")
+            failed.append((CalibrationCandidate(method, None, reason), error))
             continue
         tried.append((CalibrationCandidate(method, sqnr), built))
     if not tried:

@@ -10,6 +10,7 @@ import click
 from edgekit import (
     bench_artifacts,
     benching,
+    manifest,
     options,
     printing,
     printing_bench,
@@ -62,7 +63,7 @@ Examples:
     "--output",
     type=options.path,
     metavar="RESULT.json",
-    help="Also write the JSON there.",
+    help="Also write the JSON there, with a manifest beside it.",
 )
 @options.data
 @options.common
@@ -74,7 +75,7 @@ def bench(
     Several artifacts are measured interleaved and compared with the first one.
     """
     if common.dry_run:
-        plan = _plan(artifacts, devices, **wanted)
+        plan = _plan(artifacts, devices, seed=common.seed, **wanted)
         printing.show(plan, printing.dry_run(plan), as_json=common.as_json)
         return
     with streams.progress(common.verbosity) as say:
@@ -98,9 +99,10 @@ def _plan(
     threads: int,
     budget_s: float,
     output: Path | None,
-    **_data: Any,
+    **others: Any,
 ) -> DryRun:
     """What would be measured: artifacts are opened and devices looked for, nothing is run."""
+    benching.check(artifacts, devices, benching.Request(threads, budget_s, **others))
     measurands = [bench_artifacts.read(path, target) for path in artifacts]
     for url in devices:
         registry.target(url.partition("://")[0])
@@ -110,5 +112,5 @@ def _plan(
         for url in devices
         for one in measurands
     ]
-    writes = () if output is None else (str(output),)
+    writes = () if output is None else (str(output), str(manifest.path_for(output)))
     return DryRun("edgekit.dry-run/1", runs=tuple(runs), writes=writes)

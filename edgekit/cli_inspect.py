@@ -8,7 +8,7 @@ import click
 
 from edgekit import hardware, inspection, options, printing, printing_inspect, streams, target_rules
 from edgekit.commands import Command
-from edgekit.types import PRECISIONS, InspectReport, ModelInfo, Precision, TargetFindings
+from edgekit.types import PRECISIONS, Finding, InspectReport, ModelInfo, Precision, TargetFindings
 
 
 @click.command(
@@ -53,4 +53,9 @@ def inspect(
 def _findings(info: ModelInfo, target: str, precision: Precision | None) -> TargetFindings:
     profile = hardware.load(target)
     wanted = precision or profile.precision.default
-    return TargetFindings(profile.name, wanted, target_rules.check(info, profile, wanted))
+    findings = target_rules.check(info, profile, wanted)
+    if missing := target_rules.converter_missing(profile):
+        # Last: what the model itself lacks is worth knowing all the same.
+        fix = "choose a target whose format is tflite or openvino (edgekit profiles list)"
+        findings = (*findings, Finding(None, missing, fix))
+    return TargetFindings(profile.name, wanted, findings)

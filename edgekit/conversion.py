@@ -114,8 +114,12 @@ def convert(
     )  # fmt: skip
     found = manifest.up_to_date(output, resolved.request_sha256)
     if found and not force:
+        if on_progress:
+            on_progress(f"{output} is up to date: nothing was run")
+        _gate(resolved, found)
         return found
-    manifest.may_replace(output, force=force)
+    siblings = registry.artifact_format(resolved.format).siblings
+    manifest.may_replace(output, siblings=siblings, force=force)
     progress = on_progress or (lambda _: None)
     started = time.monotonic()
     with files.staging(output) as directory:
@@ -335,12 +339,14 @@ def _check_interface(opened: dict[str, Any], built: Built, resolved: ConversionP
             if spec.name not in promised or spec.dtype != promised[spec.name].dtype:
                 raise ConversionError(
                     f"the artifact has {side[:-1]} '{spec.name}' of type {spec.dtype}, the"
-                    f" converter promised {sorted((n, s.dtype) for n, s in promised.items())}"
+                    f" converter promised {sorted((n, s.dtype) for n, s in promised.items())}",
+                    "report it with the output of edgekit inspect",
                 )
             quantized = spec.scale is not None or spec.dtype == "float32"
             if quantized and spec.dtype != wanted:
                 raise ConversionError(
-                    f"{side[:-1]} '{spec.name}' has type {spec.dtype}; asked was {wanted}"
+                    f"{side[:-1]} '{spec.name}' has type {spec.dtype}; asked was {wanted}",
+                    f"use --{side[:-1]}-type {spec.dtype}",
                 )
 
 

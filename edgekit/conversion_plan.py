@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from edgekit import hardware, hashing, loading, manifest, preprocessing, registry, user_code
-from edgekit.errors import ConversionError, DataError, UsageError
+from edgekit import (
+    hardware,
+    hashing,
+    loading,
+    manifest,
+    metrics,
+    preprocessing,
+    registry,
+    user_code,
+)
+from edgekit.errors import ConversionError, DataError, OutputError, UsageError
 from edgekit.loading import ModelFile
 from edgekit.types import (
+    IO_TYPES,
+    PRECISIONS,
     STATIC_PRECISIONS,
     ConversionPlan,
     IoType,
@@ -41,53 +53,34 @@ def resolve(
         ConversionError: The target or format cannot do what was asked.
         ModelError: The model file is not readable or not safe.
     """
-    if precision in STATIC_PRECISIONS and data is None:
-        raise UsageError(
-            f"--precision {precision} needs calibration data, and --data was not given",
-            "add --data SPEC (an .npz, an image directory, or file.py:function), or use"
-            " --precision int8-dynamic",
-        )
-    if max_drop is not None and data is None:
-        raise UsageError("--max-drop needs labelled data, and --data was not given", "add --data")
+    _check_values(precision, input_type, output_type, max_drop)
+    _check_data_options(precision, data, preprocess, metric, max_drop)
     profile = hardware.load(target)
     registry.converter_reference(profile.format)
     facts = registry.artifact_format(profile.format)
-    if output.suffix != facts.suffix:
-        raise UsageError(
-            f"-o {output} does not end in {facts.suffix}, as {profile.format} artifacts do",
-            f"use -o {output.with_suffix(facts.suffix)}",
-        )
+    runtime = _runtime(profile, facts)
+    if runtime in registry.RUNTIMES:
+        registry.require(registry.RUNTIMES[runtime], "checking the artifact")
+    _check_output(output, Path(model), profile, facts)
     source = loading.identify(model, trust=trust)
     _check_route(source, profile, facts)
-    planned = _planned_precision(source)
-    runs_it = planned in profile.precision.supported
-    chosen = precision or (planned if planned and runs_it else profile.precision.default)
-    _check_precision(chosen, profile, data, planned if precision is None else None)
+    planned = None if precision else _planned_precision(source)
+    chosen = precision or planned or profile.precision.default
+    _check_precision(chosen, profile, data, planned)
     wanted, notes = preprocess_of(source, preprocess)
-    preprocessing.parse(wanted)
-    if planned and not precision and not runs_it:
-        note = f"{profile.name} does not run {planned}, which the model's recipe planned"
-        notes = (*notes, f"{note}; it is converted to {chosen}")
-    static = chosen in STATIC_PRECISIONS
-    native: IoType = "float32"
-    request = {
-        "source": source.sha256,
-        "data": data_sha256(data) if data else None,
-        "profile": hardware.reference(target).sha256,
-        "versions": manifest.versions(),
-        "options": [chosen, wanted, metric, input_type, output_type, batch, max_drop, seed],
-    }
-    request_sha256 = hashing.sha256_json(request)
+    options = [chosen, wanted, metric, input_type, output_type, batch, max_drop, seed]
+    request_sha256 = _request_sha256(source, data, metric, target, options)
+    own_types = profile.precision if chosen in STATIC_PRECISIONS else None
     plan = ConversionPlan(
         model=str(model),
         family=source.family,
         source_format=source.format,
         target=profile.name,
         format=profile.format,
-        runtime=_runtime(profile, facts),
+        runtime=runtime,
         precision=chosen,
-        input_type=input_type or (profile.precision.input_type if static else native),
-        output_type=output_type or (profile.precision.output_type if static else native),
+        input_type=input_type or (own_types.input_type if own_types else "float32"),
+        output_type=output_type or (own_types.output_type if own_types else "float32"),
         batch=_batch(batch, profile),
         threads=profile.litert.threads if profile.litert else 1,
         preprocess=wanted,
@@ -103,12 +96,103 @@ def resolve(
     return plan, source, profile
 
 
+def _check_output(output: Path, model: Path, profile: Profile, facts: registry.Format) -> None:
+    if output.is_dir():
+        named = output / f"model{facts.suffix}"
+        raise OutputError(f"-o {output} is a directory", f"name a file, as in -o {named}")
+    if output.suffix != facts.suffix:
+        raise UsageError(
+            f"-o {output} does not end in {facts.suffix}, as {profile.format} artifacts do",
+            f"use -o {output.with_suffix(facts.suffix)}",
+        )
+    if output.exists() and model.exists() and output.samefile(model):
+        raise UsageError(
+            f"-o {output} is the model itself, which would be lost", "name another file with -o"
+        )
+
+
+def _request_sha256(
+    source: ModelFile, data: str | None, metric: str | None, target: str, options: Sequence[object]
+) -> str:
+    """The identity of a conversion: all its inputs, options and versions."""
+    request = {
+        "source": source.sha256,
+        "data": data_sha256(data) if data else None,
+        "metric": _metric_sha256(metric),
+        "profile": hardware.reference(target).sha256,
+        "versions": manifest.versions(),
+        "options": options,
+    }
+    return hashing.sha256_json(request)
+
+
+def _check_values(
+    precision: str | None, input_type: str | None, output_type: str | None, max_drop: float | None
+) -> None:
+    """Refuses what the command line's own choices would refuse, for callers from Python."""
+    given = (
+        ("precision", precision, PRECISIONS),
+        ("input-type", input_type, IO_TYPES),
+        ("output-type", output_type, IO_TYPES),
+    )
+    for option, value, allowed in given:
+        if value is not None and value not in allowed:
+            raise UsageError(
+                f"--{option} {value!r} is not one of {', '.join(allowed)}", "name one of these"
+            )
+    if max_drop is not None and not 0 <= max_drop < 1:
+        raise UsageError(f"--max-drop {max_drop:g} is not in 0 to 1", "0.01 and 1% mean one point")
+    for option, value in (("input-type", input_type), ("output-type", output_type)):
+        if precision and precision not in STATIC_PRECISIONS and value not in (None, "float32"):
+            raise UsageError(
+                f"--{option} {value}: {precision} has no integer activations to take or give",
+                f"leave out --{option}, or use --precision int8",
+            )
+        if precision == "int8" and value in ("int16", "float16"):
+            raise UsageError(
+                f"--{option} {value} does not go with --precision int8", "use int8 or uint8"
+            )
+
+
+def _check_data_options(
+    precision: str | None,
+    data: str | None,
+    preprocess: str | None,
+    metric: str | None,
+    max_drop: float | None,
+) -> None:
+    metrics.check_name(metric)
+    if data is not None:
+        return
+    if precision in STATIC_PRECISIONS:
+        raise UsageError(
+            f"--precision {precision} needs calibration data, and --data was not given",
+            "add --data SPEC (an .npz, an image directory, or file.py:function), or use"
+            " --precision int8-dynamic",
+        )
+    given = {"--max-drop": max_drop, "--metric": metric, "--preprocess": preprocess}
+    for option, value in given.items():
+        if value is not None:
+            raise UsageError(f"{option} says nothing without --data", "add --data SPEC")
+
+
+def _metric_sha256(metric: str | None) -> str | None:
+    """The code of a user's metric, which is an input like any other."""
+    function = user_code.split(metric) if metric else None
+    if function is None:
+        return None
+    path = Path(function[0]).expanduser()
+    return hashing.file_ref(path).sha256 if path.is_file() else None
+
+
 def data_sha256(spec: str) -> str:
     """What is known of the data before it is opened: its file, directory, or function's file."""
     function = user_code.split(spec)
-    path = Path(function[0] if function else spec)
+    path = Path(function[0] if function else spec).expanduser()
     if not path.exists():
         raise DataError(f"--data {spec}: {path} does not exist", "check the path")
+    if not (path.is_file() or path.is_dir()):  # a pipe can be read once only
+        raise DataError(f"--data {spec} is neither a file nor a directory", "save it in a file")
     return hashing.sha256_json([hashing.file_ref(path).sha256, function[1] if function else None])
 
 
@@ -133,13 +217,13 @@ def _check_precision(
         raise ConversionError(
             f"{profile.name} ({profile.runtime}) does not run {precision}; it runs"
             f" {', '.join(supported)}",
-            f"use --precision {supported[0]}, or another --target",
+            f"use --precision {profile.precision.default}, or another --target",
         )
     if precision in STATIC_PRECISIONS and data is None:
         whose = "the model's recipe planned" if precision == planned else f"{profile.name} takes"
         raise ConversionError(
             f"{whose} {precision} by default, which needs calibration data",
-            "add --data SPEC, or name another --precision",
+            "add --data SPEC, or name another --precision" if supported[1:] else "add --data SPEC",
         )
 
 
@@ -156,7 +240,7 @@ def _batch(text: str, profile: Profile) -> int | None:
             )
         return None
     if not re.fullmatch(r"[1-9]\d{0,5}", text):
-        raise UsageError(f"--batch {text} is neither a positive number, A..B nor dynamic")
+        raise UsageError(f"--batch {text} is neither a positive number nor dynamic", "--batch 1")
     return int(text)
 
 
@@ -165,14 +249,15 @@ def _runtime(profile: Profile, facts: registry.Format) -> str:
     return profile.runtime if profile.runtime in registry.RUNTIMES else facts.runtime
 
 
-def preprocess_of(source: ModelFile, wanted: str | None) -> tuple[str, tuple[str, ...]]:
-    """How raw data becomes input: as asked, else as recorded; and what there is to say of it."""
+def preprocess_of(source: ModelFile, asked: str | None) -> tuple[str, tuple[str, ...]]:
+    """How raw data becomes model input, and a note where that is not what the manifest says."""
     found = manifest.read(Path(source.path))
     recorded = found.data.preprocess if found and found.data else None
-    if recorded and wanted and wanted != recorded:
-        note = f"--preprocess {wanted} is used; the model's manifest recorded {recorded}"
-        return wanted, (note,)
-    return wanted or recorded or "none", ()
+    wanted = asked or recorded or "none"
+    preprocessing.parse(wanted)
+    if recorded is None or wanted == recorded:
+        return wanted, ()
+    return wanted, (f"--preprocess {asked} is used; the model's manifest recorded {recorded}",)
 
 
 def _planned_precision(source: ModelFile) -> Precision | None:

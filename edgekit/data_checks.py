@@ -28,7 +28,7 @@ def shape_text(shape: Sequence[Dimension | str]) -> str:
 def check_inputs(inputs: Sequence[TensorSpec]) -> None:
     """Raises DataError for a model whose inputs no numbers fit (text, or none at all)."""
     if not inputs:
-        raise DataError("the model has no inputs, so no data fits it")
+        raise DataError("the model has no inputs, so no data fits it", "leave out --data")
     for spec in inputs:
         if not is_integer(spec) and not spec.dtype.lstrip("bu").startswith(("float", "int")):
             raise DataError(
@@ -65,7 +65,12 @@ def sample_shape(shape: Sequence[int], spec: TensorSpec, what: str) -> Shape:
         DataError: It does not fit.
     """
     got, wanted = tuple(shape[1:]), spec.shape[1:]
-    if shape and 0 not in shape:
+    if 0 in shape:
+        raise DataError(
+            f"{what} has shape {shape_text(shape)}: it holds no samples",
+            "save some, or leave it out",
+        )
+    if shape:
         for candidate in (got, (*got, 1), got[:-1] if got[-1:] == (1,) else got):
             if _matches(candidate, wanted):
                 return candidate
@@ -159,6 +164,7 @@ def _whole(array: NDArray[np.generic], spec: TensorSpec, what: str) -> NDArray[n
         if low < limits.min or high > limits.max:
             raise DataError(
                 f"{what} holds values from {low} to {high}, "
-                f"which {spec.dtype} of the input {spec.name} cannot hold"
+                f"which {spec.dtype} of the input {spec.name} cannot hold",
+                f"save values from {limits.min} to {limits.max}",
             )
     return array.astype(spec.dtype)

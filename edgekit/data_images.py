@@ -168,7 +168,9 @@ def _form(spec: TensorSpec, first: Path) -> Form:
             with Image.open(first) as image:
                 natural = image.size
         except _UNREADABLE as error:
-            raise DataError(f"cannot read the image {first}: {error}") from None
+            raise DataError(
+                f"cannot read the image {first}: {error}", "remove or replace it"
+            ) from None
         height, width = height or natural[1], width or natural[0]
     return Form(height, width, _MODES[channels], axis)
 
@@ -226,7 +228,9 @@ def _entries(folder: Path) -> list[Path]:
     try:
         visible = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     except OSError as error:
-        raise DataError(f"cannot list {folder}: {error.strerror}") from None
+        raise DataError(
+            f"cannot list {folder}: {error.strerror}", "check the path and its permissions"
+        ) from None
     return sorted(visible, key=lambda entry: entry.name)
 
 

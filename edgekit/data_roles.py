@@ -21,6 +21,8 @@ CALIBRATION_SAMPLES = 200
 _CALIB_SHARE = 0.1
 _VAL_OF_TRAIN = 0.1
 _VAL_OF_TEST = 0.2
+_VAL_NOTE = "val: "
+_NO_VAL = "no val and no train: what has to be chosen is chosen on the calibration samples"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +56,9 @@ def assign(
         size = _share(_VAL_OF_TRAIN, total, group_size)
         val, train = _split(reader, "train", [size], seed, group_size)
         parts |= {"train": train, "val": val}
-        notes.append(f"val: {_size(val)} of the {total} train samples, set aside by seed {seed}")
+        notes.append(
+            f"{_VAL_NOTE}{_size(val)} of the {total} train samples, set aside by seed {seed}"
+        )
     if "train" in given and "calib" not in given:
         parts["calib"] = parts["train"]
     if given & {"train", "calib"} or "val" not in given:
@@ -82,7 +86,12 @@ def _from_test(
 def _without_val(parts: Mapping[Role, Part]) -> tuple[str, ...]:
     if "val" in parts:
         return ()
-    return ("no val and no train: what has to be chosen is chosen on the calibration samples",)
+    return (_NO_VAL,)
+
+
+def is_about_choosing(note: str) -> bool:
+    """Whether a note of `assign` concerns only those who choose: measuring reads no val samples."""
+    return note == _NO_VAL or note.startswith(_VAL_NOTE)
 
 
 def _calibration_size(total: int, group_size: int) -> int:

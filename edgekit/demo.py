@@ -7,7 +7,8 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-from edgekit import benching, conversion, files
+from edgekit import benching, conversion, files, registry
+from edgekit.errors import OutputError
 from edgekit.types import BenchReport, Manifest, Precision
 
 MODEL, DATA, RESULT = "digits.keras", "digits.npz", "digits.result.json"
@@ -54,7 +55,8 @@ def run(
         MissingExtra: A framework that the chain needs is not installed.
         OutputError: The directory cannot be written.
     """
-    unpack(directory)
+    _require_everything()
+    unpack(directory, force=force)
     data = str(directory / DATA)
     manifests = tuple(
         conversion.convert(
@@ -76,14 +78,32 @@ def run(
         budget_s=BUDGET_S,
         seed=seed,
         output=directory / RESULT,
-        force=True,
+        force=force,
         on_progress=on_progress,
     )
     return manifests, report
 
 
-def unpack(directory: Path) -> None:
-    """Writes the embedded model and data into a directory."""
+def _require_everything() -> None:
+    """Says at once what is missing, and not after half the chain."""
+    registry.source_reference("keras")
+    for name in ("tflite", "openvino"):
+        registry.converter_reference(name)
+
+
+def unpack(directory: Path, *, force: bool = False) -> None:
+    """Writes the embedded model and data into a directory.
+
+    Raises:
+        OutputError: Another file stands there under one of the names, and force is False.
+    """
     package = resources.files("edgekit")
     for asset, name in (("demo_digits.keras", MODEL), ("demo_digits.npz", DATA)):
-        files.write_atomic(directory / name, (package / asset).read_bytes())
+        place, content = directory / name, (package / asset).read_bytes()
+        if place.is_file() and place.read_bytes() == content:
+            continue
+        if place.exists() and not force:
+            raise OutputError(
+                f"{place} exists and is not the demo's", "name another -o, or add --force"
+            )
+        files.write_atomic(place, content)

@@ -21,6 +21,8 @@ Anything else that is raised is a bug (70) and keeps its traceback.
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import ClassVar
 
 
@@ -111,6 +113,37 @@ class Terminated(EdgekitError):
 MAX_LINE = 1000
 
 
+_REFUSALS = frozenset({
+    errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ELOOP, errno.EMFILE,
+    errno.ENAMETOOLONG, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EPERM, errno.EROFS,
+})  # fmt: skip
+
+
+_REMEDIES = {
+    errno.EDQUOT: "free some space there",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.ENAMETOOLONG: "use a shorter name",
+    errno.ENFILE: "close other programs",
+    errno.ENOMEM: "give the machine more memory",
+    errno.ENOSPC: "free some space there",
+}
+
+
+def is_refusal(error: OSError) -> bool:
+    """Whether the operating system refused what the user can grant: space, rights, a shorter name.
+
+    Anything else, such as a file that is not where it was put, is a bug of edgekit.
+    """
+    return error.errno in _REFUSALS
+
+
+def from_refusal(error: OSError) -> UserError:
+    """A refusal of the operating system as one line."""
+    what = f"{os.fsdecode(error.filename)[:200]}: " if error.filename else ""
+    fix = _REMEDIES.get(error.errno or 0, "check that path and its permissions")
+    return UserError(f"{what}{error.strerror}", fix)
+
+
 def one_line(text: str) -> str:
     """Folds white space, drops control characters and caps the length.
 
@@ -118,7 +151,10 @@ def one_line(text: str) -> str:
     """
     folded = " ".join(text.split())
     shown = "".join(character for character in folded if character.isprintable())
-    return shown if len(shown) <= MAX_LINE else f"{shown[: MAX_LINE - 1]}…"
+    if len(shown) <= MAX_LINE:
+        return shown
+    half = (MAX_LINE - 1) // 2  # the reason often stands at the end, behind a long name
+    return f"{shown[:half]}…{shown[-half:]}"
 
 
 def to_wire(error: EdgekitError) -> dict[str, str]:

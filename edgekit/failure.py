@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,6 +16,8 @@ from edgekit.errors import (
     OutputError,
     Terminated,
     UsageError,
+    from_refusal,
+    is_refusal,
     one_line,
 )
 from edgekit.interruption import TerminationSignal
@@ -36,27 +39,31 @@ def report(raised: BaseException, arguments: Sequence[str]) -> int:
 
     Args:
         raised: What ended the command.
-        arguments: The command line: with `--json` a report is printed too, and with `-v` the
+        arguments: The command line: with `--json` a report is printed too, and with `-vv` the
             traceback behind a user's error. It is searched and not parsed, since it may be wrong.
     """
     error = _explanation(raised)
     failure = _bug(raised) if error is None else _expected(error)
-    verbose = _has_option(arguments, "-v", "-vv", "--verbose")
-    if error is None or (verbose and not isinstance(error, UsageError)):
+    searching = _verbosity(arguments) > 1
+    if error is None or (searching and not isinstance(error, UsageError)):
         for line in "".join(traceback.format_exception(raised)).splitlines():
             streams.write_note(line)
-    if _has_option(arguments, "--json"):
+    if "--json" in _options(arguments):
         _print_report(failure)
     ending = f". Fix: {failure.fix}" if failure.fix else ""
     streams.write_note(f"error: {failure.message}{ending}")
     return failure.code
 
 
-def _has_option(arguments: Sequence[str], *names: str) -> bool:
-    options = list(arguments)
-    if "--" in options:
-        options = options[: options.index("--")]
-    return any(name in options for name in names)
+def _options(arguments: Sequence[str]) -> Sequence[str]:
+    """What stands before `--`."""
+    return arguments[: arguments.index("--")] if "--" in arguments else arguments
+
+
+def _verbosity(arguments: Sequence[str]) -> int:
+    options = _options(arguments)
+    short = sum(len(one) - 1 for one in options if re.fullmatch(r"-v+", one))
+    return short + sum(one == "--verbose" for one in options)
 
 
 def _explanation(raised: BaseException) -> EdgekitError | None:
@@ -70,6 +77,8 @@ def _explanation(raised: BaseException) -> EdgekitError | None:
             return Interrupted("interrupted; no half-written output is left")
         case TerminationSignal():
             return Terminated(f"stopped by {raised}; no half-written output is left")
+        case OSError() if is_refusal(raised):
+            return from_refusal(raised)
         case _:
             return None
 

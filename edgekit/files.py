@@ -7,7 +7,6 @@ and writes the manifest last. Anything that goes wrong before leaves the directo
 from __future__ import annotations
 
 import contextlib
-import errno
 import gzip
 import os
 import shutil
@@ -15,30 +14,37 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edgekit.errors import OutputError
+from edgekit.errors import OutputError, is_refusal
 
 
 @contextlib.contextmanager
 def staging(output: Path) -> Iterator[Path]:
     """A directory on the output's file system, removed at the end.
 
+    The directories above the output are made, and removed again where nothing came into them.
+
     Raises:
         OutputError: The place cannot be written.
     """
     parent = output.absolute().parent
+    made: list[Path] = []
     try:
+        made = [place for place in (parent, *parent.parents) if not place.exists()]
         parent.mkdir(parents=True, exist_ok=True)
         name = tempfile.mkdtemp(prefix=".edgekit-", dir=parent)
     except OSError as error:
+        _remove_empty(made)
         raise unwritable(output, error) from None
     try:
         yield Path(name)
     except OSError as error:
-        if error.errno is None or not _is_output_trouble(error):
+        elsewhere = error.filename and not str(error.filename).startswith(name)
+        if elsewhere or not is_refusal(error):
             raise
         raise unwritable(output, error) from None
     finally:
         shutil.rmtree(name, ignore_errors=True)
+        _remove_empty(made)
 
 
 def publish(files: Sequence[tuple[Path, Path]]) -> None:
@@ -51,6 +57,10 @@ def publish(files: Sequence[tuple[Path, Path]]) -> None:
         try:
             with staged.open("rb+") as handle:
                 os.fsync(handle.fileno())
+        except OSError as error:
+            raise unwritable(final, error) from None
+    for staged, final in files:
+        try:
             staged.replace(final)
         except OSError as error:
             raise unwritable(final, error) from None
@@ -71,12 +81,16 @@ def gzip_size_bytes(paths: Sequence[Path]) -> int:
 
 def unwritable(path: Path, error: OSError) -> OutputError:
     """The one line for an output that cannot be written."""
-    reason = error.strerror or str(error)
+    # mkdir says "File exists" where a file stands in a directory's place.
+    blocked = isinstance(error, FileExistsError)
+    reason = "Not a directory" if blocked else error.strerror or str(error)
     return OutputError(
         f"cannot write {path}: {reason}",
         "free some space there" if "space" in reason.lower() else "choose another -o",
     )
 
 
-def _is_output_trouble(error: OSError) -> bool:
-    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG)
+def _remove_empty(directories: Sequence[Path]) -> None:
+    for directory in directories:
+        with contextlib.suppress(OSError):
+            directory.rmdir()

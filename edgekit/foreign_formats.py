@@ -111,8 +111,9 @@ def refuse_archive(path: Path, names: list[str]) -> None:
         raise _refusal(path, PYTORCH)
     if names and all(name.endswith(".npy") for name in names):
         raise _refusal(path, _BY_SUFFIX[".npz"])
+    models = [name for name in names if not name.endswith(".weights.h5")]  # a part of a .keras
     if any(
-        name.endswith(("saved_model.pb", ".keras", ".h5", ".tflite", ".onnx")) for name in names
+        name.endswith(("saved_model.pb", ".keras", ".h5", ".tflite", ".onnx")) for name in models
     ):
         raise _refusal(path, ARCHIVE)
 

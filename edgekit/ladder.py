@@ -125,7 +125,9 @@ def _attempts(
             partial(_kept_in_float, shop, choice, chosen),
         )
         count *= 2
-    if beyond is None or precision == "int16x8":
+    if precision == "int16x8":
+        return
+    if beyond is None:
         yield "int16x8", "skipped: the target's runtime has no int16x8"
     else:
         yield "int16x8", lambda: beyond("int16x8")

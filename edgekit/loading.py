@@ -207,6 +207,7 @@ def _check_savedmodel(path: Path, trust: bool, isolated: bool) -> None:
 
 def _check_tflite(path: Path, trust: bool, isolated: bool) -> None:
     del trust, isolated
+    registry.require(registry.SOURCES["tflite"], f"reading {path}")
     from edgekit import tflite_file  # noqa: PLC0415 its schema is 20,000 lines, for .tflite only
 
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -57,31 +58,40 @@ def matches(output: Path, manifest: Manifest) -> bool:
     return True
 
 
-def may_replace(output: Path, *, force: bool) -> None:
+def may_replace(output: Path, *, siblings: Sequence[str] = (), force: bool) -> None:
     """Refuses to replace anything but an untouched output of edgekit.
 
+    Args:
+        output: The main file.
+        siblings: Suffixes of the files that its format has beside it.
+        force: Replace any file.
+
     Raises:
-        OutputError: Something else stands in the way, and force is False.
+        OutputError: A directory stands in the way, or something else, and force is False.
     """
-    if force or not (output.exists() or output.is_symlink()):
+    if output.is_dir():
+        raise OutputError(f"{output} is a directory", f"name a file, as in -o {output / 'NAME'}")
+    places = [output, *(output.with_suffix(suffix) for suffix in siblings)]
+    for place in (*places, path_for(output)):
+        if place.is_dir():
+            raise OutputError(f"{place} is a directory", "remove it, or choose another -o")
+    if force:
         return
-    try:
-        found = read(output)
-    except UserError:
-        found = None
-    if found is None or not matches(output, found):
+    found = _known(output)
+    own = {entry.path: entry.sha256 for entry in found.artifact.files} if found else {}
+    foreign = [place for place in places if _stands(place) and not _is(place, own)]
+    if found is None and _stands(path_for(output)):
+        foreign.append(path_for(output))
+    if foreign:
         raise OutputError(
-            f"{output} exists and is not an unchanged output of edgekit",
+            f"{foreign[0]} exists and is not an unchanged output of edgekit",
             "add --force to replace it, or choose another -o",
         )
 
 
 def up_to_date(output: Path, request_sha256: str) -> Manifest | None:
     """The manifest of an output that the same request already made, or None."""
-    try:
-        found = read(output)
-    except UserError:
-        return None
+    found = _known(output)
     if found is None or found.request_sha256 != request_sha256 or not matches(output, found):
         return None
     return found
@@ -92,10 +102,7 @@ def lineage(source: Path) -> tuple[str, tuple[FileRef, ...]]:
 
     A source without a manifest is where the chain begins: it gives the name and has no parents.
     """
-    try:
-        found = read(source)
-    except UserError:
-        found = None
+    found = _known(source)
     if found is None:
         return source.stem, ()
     return found.model_name, (found.source, *found.parents)
@@ -128,3 +135,19 @@ def artifact_info(
         gzip_bytes=gzip_bytes,
         files=files,
     )
+
+
+def _known(output: Path) -> Manifest | None:
+    """The manifest beside an output; None where there is none, or none that this version reads."""
+    try:
+        return read(output)
+    except UserError:
+        return None
+
+
+def _stands(place: Path) -> bool:
+    return place.exists() or place.is_symlink()
+
+
+def _is(place: Path, own: Mapping[str, str]) -> bool:
+    return place.is_file() and hashing.sha256_file(place) == own.get(place.name)

@@ -32,6 +32,11 @@ def are_classes(labels: Array, classes: int | None) -> bool:
     return True
 
 
+def are_numbers(labels: Array) -> bool:
+    """Whether labels are one whole number for each sample."""
+    return labels.ndim == 1 and not (labels.astype(np.float64) % 1).any()
+
+
 def class_numbers(labels: Array, classes: int | None, metric: str) -> NDArray[np.int64]:
     """Labels as class numbers [n], from whole numbers [n] or [n, 1], or one-hot rows [n, classes].
 

@@ -71,7 +71,10 @@ class Metric:
         check_finite_outputs(named)
         output = named[self.output]
         if y is not None and len(y) != len(output):
-            raise DataError(f"{self.name}: {len(y)} labels for {len(output)} outputs")
+            raise DataError(
+                f"{self.name}: {len(y)} labels for {len(output)} outputs",
+                "give as many labels as samples",
+            )
         return self.per_sample(_matching_input(x, output), y, output)
 
     def accuracy(self, rows: Rows) -> Accuracy:
@@ -98,6 +101,12 @@ class Metric:
         return metric_functions.evaluate(self.user, x, y, named)
 
 
+def check_name(name: str | None) -> None:
+    """Raises UsageError for a `--metric` that is neither built in nor `file.py:function`."""
+    if name is not None and name not in _BUILT_IN and not user_code.split(name):
+        raise UsageError(f"--metric {name!r} is not known", f"allowed: {ALLOWED}")
+
+
 def resolve(name: str | None, *, outputs: Sequence[TensorSpec], labels: Array | None) -> Metric:
     """Finds a metric, and checks that labels and outputs suit it.
 
@@ -120,8 +129,7 @@ def resolve(name: str | None, *, outputs: Sequence[TensorSpec], labels: Array | 
         user = metric_functions.load(name)
         higher = metric_functions.higher_is_better(user)
         return Metric(name, higher, output.name, None, None, needs_x=True, user=user)
-    if name not in _BUILT_IN:
-        raise UsageError(f"--metric {name!r} is not known", f"allowed: {ALLOWED}")
+    check_name(name)
     if labels is None and name != "mse":
         raise DataError(
             f"--metric {name} needs labels, and the data gives none",
@@ -157,6 +165,8 @@ def _default(output: TensorSpec, labels: Array | None) -> str:
             return "top1"
         if output.shape[-1] == 1 and metric_rows.are_classes(labels, 2):
             return "binary"
+        if output.shape[-1] != 1 and metric_rows.are_numbers(labels):
+            metric_rows.class_numbers(labels, output.shape[-1], "top1")  # raises, with their range
     kind = "no labels" if labels is None else "labels that are no class numbers"
     raise DataError(
         f"no metric goes without saying: the data has {kind}, the output is {output.name}",

@@ -124,7 +124,12 @@ def _number(text: str) -> float | None:
 
 _COMMON = (
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."),
-    click.option("-v", "--verbose", count=True, help="Say more on stderr."),
+    click.option(
+        "-v",
+        "--verbose",
+        count=True,
+        help="Say more on stderr; -vv: and the traceback behind an error.",
+    ),
     click.option("-q", "--quiet", is_flag=True, help="No progress on stderr."),
     click.option("--dry-run", is_flag=True, help="Check everything, write nothing."),
     click.option("--force", is_flag=True, help="Replace what stands in the way; run again."),

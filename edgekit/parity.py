@@ -22,6 +22,8 @@ QUANTIZED_MINIMUM_DB = -0.5
 Outputs that all became zero are at exactly 0 dB; the margin keeps rounding from deciding.
 """
 QUANTIZED_LOUD_DB = 10.0
+VARIES = 0.05
+"""Share of an output's largest magnitude by which it has to differ between samples to vary."""
 
 
 def measure(reference: Arrays, found: Arrays, precision: str, *, real_data: bool) -> Parity:
@@ -51,6 +53,7 @@ def measure(reference: Arrays, found: Arrays, precision: str, *, real_data: bool
         sqnr_db=worst_sqnr_db(reference, found),
         tolerance=_tolerance(precision),
         agreement=_agreement(reference, found),
+        constant=_constant(reference, found),
     )
 
 
@@ -69,6 +72,12 @@ def judge(parity: Parity, precision: str) -> tuple[str, ...]:
                 "convert with --precision fp32" if precision == "fp16" else "inspect the model",
             )
         return ()
+    if parity.constant:
+        raise ParityError(
+            f"the {precision} artifact gives the same output '{parity.constant}' for every sample,"
+            " its source does not",
+            "try --precision int16x8, int8-dynamic or fp16",
+        )
     if parity.sqnr_db < QUANTIZED_MINIMUM_DB:
         raise ParityError(
             f"{precision} destroys this model's outputs (SQNR {parity.sqnr_db:.1f} dB: more error"
@@ -94,18 +103,33 @@ def worst_sqnr_db(reference: Arrays, found: Arrays) -> float:
 
 def _matching(name: str, expected: NDArray[np.generic], found: Arrays) -> NDArray[np.float64]:
     if name not in found:
-        raise ParityError(f"the artifact lost the output '{name}'; it has {sorted(found)}")
+        raise ParityError(
+            f"the artifact lost the output '{name}'; it has {sorted(found)}",
+            "report it with the output of edgekit inspect",
+        )
     actual = found[name]
     if actual.shape != expected.shape:
         raise ParityError(
             f"output '{name}' of the artifact has shape {actual.shape[1:]} per sample, its source"
-            f" {expected.shape[1:]}"
+            f" {expected.shape[1:]}",
+            "report it with the output of edgekit inspect",
         )
     if not np.isfinite(actual).all():
         raise ParityError(
-            f"output '{name}' of the artifact is not finite on samples its source handles"
+            f"output '{name}' of the artifact is not finite on samples its source handles",
+            "use --precision fp32; fp16 overflows above 65504",
         )
     return actual.astype(np.float64)
+
+
+def _constant(reference: Arrays, found: Arrays) -> str | None:
+    """An output that stopped answering: constant over samples where the source's clearly varies."""
+    for name, expected in reference.items():
+        largest = float(np.abs(expected).max(initial=0.0))
+        varies = len(expected) > 1 and float(np.ptp(expected, axis=0).max()) > VARIES * largest
+        if varies and float(np.ptp(found[name], axis=0).max()) == 0:
+            return name
+    return None
 
 
 def _agreement(reference: Arrays, found: Arrays) -> float | None:

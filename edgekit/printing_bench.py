@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rich.console import RenderableType
 
 from edgekit import printing, units
+from edgekit.bench_rounds import ENOUGH
 from edgekit.types import Accuracy, BenchReport, Comparison, DeviceInfo, Latency, Result
 
 _COLUMNS = (
@@ -28,6 +29,9 @@ _DETAIL_COLUMNS = (
     ("first\ninference", True),
     ("ran by", False),
 )
+
+_MOST_NAMED = 3
+"""Artifacts that the legend names for their wide intervals."""
 
 
 def bench(report: BenchReport, *, detailed: bool = False) -> RenderableType:
@@ -156,7 +160,7 @@ def _operators(result: Result, names: dict[str, str]) -> RenderableType:
 def _legend(report: BenchReport) -> Iterator[tuple[str, printing.Cell]]:
     latencies = [result.latency for result in report.results]
     yield "accuracy", " · ".join(dict.fromkeys(_measure(r.accuracy) for r in report.results))
-    yield "latency", _efforts(latencies)
+    yield "latency", "\n".join(_efforts(report))
     if any(latency.contended for latency in latencies):
         yield "*", "contended: others disturbed the wall time; CPU time is shown where less"
     if report.comparison:
@@ -172,27 +176,52 @@ def _measure(accuracy: Accuracy | None) -> str:
     return f"{accuracy.metric}, n = {accuracy.n}{better}"
 
 
-def _efforts(latencies: Sequence[Latency]) -> str:
-    """Runs and processes per artifact, and why measuring stopped, worst last."""
-    runs = sorted(latency.runs for latency in latencies)
-    processes = sorted({latency.processes for latency in latencies})
-    span = f"{runs[0]}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
-    count = "to".join(f" {number} " for number in dict.fromkeys((processes[0], processes[-1])))
-    stopped = " · ".join(dict.fromkeys(latency.stopped for latency in latencies[:3]))
-    more = " · …" if len({latency.stopped for latency in latencies}) > 3 else ""
-    return f"{span} runs in{count}processes each; {stopped}{more}"
+def _efforts(report: BenchReport) -> Iterator[str]:
+    """Runs and processes of each artifact, then those whose interval stayed wide, widest first.
+
+    At most four lines: of more than three such, two are named and the others counted.
+    """
+    latencies = [result.latency for result in report.results]
+    runs = _span(latency.runs for latency in latencies)
+    processes = _span(latency.processes for latency in latencies)
+    known = sorted((one for one in report.results if one.latency.ci95_s), key=_width, reverse=True)
+    wide = [one for one in known if _width(one) > ENOUGH]
+    reached = "others" if wide else "intervals"
+    within = f"; {reached} within ±{ENOUGH * 100:g} %" if len(wide) < len(known) else ""
+    yield f"{runs} runs in {processes} processes each{within}"
+    named = wide if len(wide) <= _MOST_NAMED else wide[: _MOST_NAMED - 1]
+    names = _short_names(report)
+    yield from (f"{names[one.artifact.path]}: {one.latency.stopped}" for one in named)
+    if others := wide[len(named) :]:
+        yield f"{len(others)} more: interval up to ±{_width(others[0]) * 100:.1f} %"
+
+
+def _width(result: Result) -> float:
+    """Half the interval over the median."""
+    median_s, interval_s = result.latency.median_s, result.latency.ci95_s
+    assert median_s, "an interval has a median"
+    assert interval_s, "asked only where there is an interval"
+    return (interval_s[1] - interval_s[0]) / 2 / median_s
+
+
+def _span(counts: Iterable[int]) -> str:
+    ordered = sorted(counts)
+    return " to ".join(str(count) for count in dict.fromkeys((ordered[0], ordered[-1])))
 
 
 def _warnings(report: BenchReport) -> Iterator[str]:
+    """Each text once, with the artifacts that it is about where it is not about all."""
+    about: dict[str, list[Result]] = {}
     for result in report.results:
-        name = f"{result.artifact.path}: " if len(report.results) > 1 else ""
-        yield from (f"{name}{text}" for text in (*_qualifications(result), *result.warnings))
+        for text in dict.fromkeys((*_qualifications(result), *result.warnings)):
+            about.setdefault(text, []).append(result)
+    for text, results in about.items():
+        names = dict.fromkeys(result.artifact.path for result in results)
+        everything = len(results) == len(report.results)
+        yield text if everything else f"{', '.join(names)}: {text}"
 
 
 def _qualifications(result: Result) -> Iterator[str]:
-    target = result.device.target
-    if result.device.measured_here and target and not target.startswith("host"):
-        yield f"made for {target} and measured here, which says nothing about that hardware"
     if result.latency.why:
         yield f"no latency: {result.latency.why}"
     if not result.complete:

@@ -9,6 +9,7 @@ from rich.console import RenderableType
 
 from edgekit import manifest as manifests
 from edgekit import printing, units
+from edgekit.intervals import SQNR_CAP_DB
 from edgekit.types import (
     Accuracy,
     Calibration,
@@ -82,8 +83,19 @@ def _chosen(calibration: Calibration) -> str:
 def _parity(parity: Parity) -> str:
     on = f"{parity.samples} {'real' if parity.real_data else 'generated'} samples"
     agreement = "" if parity.agreement is None else f", same class {100 * parity.agreement:.1f} %"
-    largest = f"largest error {parity.max_abs:.3g} ({100 * parity.max_rel:.2g} % of the range)"
-    return f"{units.decibels(parity.sqnr_db)} on {on}; {parity.tolerance}\n{largest}{agreement}"
+    signal = (
+        f"{_decibels(parity.sqnr_db)} on {on}{_allowed(parity, 'sqnr_db >= ', 'at least {} dB')}"
+    )
+    error = f"{parity.max_rel:.2g}".replace("e-0", "e-")
+    largest = f"largest error {error} of the range{_allowed(parity, 'max_rel <= ', '{}')}"
+    return f"{signal}\n{largest}{agreement}"
+
+
+def _allowed(parity: Parity, rule: str, shown: str) -> str:
+    """What the tolerance allows, where it is about this figure."""
+    if not parity.tolerance.startswith(rule):
+        return ""
+    return f" (allowed: {shown.format(parity.tolerance.removeprefix(rule).replace('-', '−'))})"
 
 
 def _accuracy(source: Accuracy | None, artifact: Accuracy) -> str:
@@ -94,15 +106,25 @@ def _accuracy(source: Accuracy | None, artifact: Accuracy) -> str:
 
 
 def _candidates(calibration: Calibration) -> RenderableType:
+    failed = any(candidate.error for candidate in calibration.candidates)
+    columns = [("calibration", False), ("SQNR of the output", True), ("", False)]
     rows = [
         (
             candidate.method,
-            candidate.error or units.decibels(candidate.sqnr_db),
+            _decibels(candidate.sqnr_db),
             "chosen" if candidate.method == calibration.chosen else "",
+            *([candidate.error or ""] if failed else []),
         )
         for candidate in calibration.candidates
     ]
-    return printing.table([("calibration", False), ("SQNR of the output", True), ("", False)], rows)
+    return printing.table([*columns, *([("why not", False)] if failed else [])], rows)
+
+
+def _decibels(value_db: float | None) -> str:
+    """A signal-to-noise ratio; its cap says that the outputs are the same."""
+    if value_db is None:
+        return units.NOT_MEASURED
+    return "identical" if value_db >= SQNR_CAP_DB else f"{value_db:.1f} dB".replace("-", "−")
 
 
 def _ladder(ladder: tuple[Rung, ...]) -> RenderableType:

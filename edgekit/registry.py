@@ -31,12 +31,14 @@ class Format(NamedTuple):
     `hubs` are the forms its converter reads, best first: a Keras model or SavedModel is exported to
     the first one; "tflite" and "onnx" also say that such a file can itself be the source.
     `per_tensor` says that its converter can calibrate single tensors (`tensors`, `overrides`).
+    `siblings` are the suffixes of the files that an artifact has beside its main one.
     """
 
     suffix: str
     runtime: str
     hubs: tuple[str, ...]
     per_tensor: bool = False
+    siblings: tuple[str, ...] = ()
 
 
 CONVERTERS = {
@@ -45,7 +47,7 @@ CONVERTERS = {
 }
 FORMATS = {
     "tflite": Format(".tflite", "litert", ("tflite",), per_tensor=True),
-    "openvino": Format(".xml", "openvino", ("savedmodel", "onnx", "tflite")),
+    "openvino": Format(".xml", "openvino", ("savedmodel", "onnx", "tflite"), siblings=(".bin",)),
 }
 PLANNED_CONVERTERS = ("onnx", "tensorrt", "ethos_u", "c_array", "c_source")
 """Formats that profiles name and that no converter of this version writes."""
@@ -123,9 +125,17 @@ def runtime(name: str) -> ModuleType:
 def target(name: str) -> ModuleType:
     """The module that reaches one kind of device."""
     if not exists("target", name) and name in PLANNED_TARGETS:
+        version = metadata.version("edgekit")
         raise DeviceError(
-            f"edgekit {metadata.version('edgekit')} cannot reach {name}:// devices yet",
+            f"edgekit {version} cannot reach {name}:// devices yet",
             "bench on this machine with --device local",
+        )
+    if not exists("target", name):
+        known = ", ".join(sorted({*TARGETS, *_entry_points("edgekit.targets")}))
+        later = ", ".join(PLANNED_TARGETS)
+        raise DeviceError(
+            f"unknown device '{name}'; known: {known} ({later} in later versions)",
+            "--device local",
         )
     return _load("target", name)
 
@@ -149,7 +159,7 @@ def require(backend: Backend, what: str) -> None:
     if lacking:
         raise MissingExtra(
             f"{what} needs {', '.join(lacking)}, which is not installed here",
-            f"pip install 'edgekit[{backend.extra}]'",
+            f"pip install 'edgekit[{backend.extra}]'" if backend.extra else "pip install edgekit",
         )
 
 
@@ -163,7 +173,10 @@ def _load(kind: str, name: str) -> ModuleType:
         module = found[name].load()
         assert isinstance(module, ModuleType), f"entry point {name} of {group} is not a module"
         return module
-    raise UserError(f"unknown {kind} '{name}'; known: {', '.join(sorted({*table, *found}))}")
+    raise UserError(
+        f"unknown {kind} '{name}'; known: {', '.join(sorted({*table, *found}))}",
+        "install the package that brings it, or name one of these",
+    )
 
 
 def _entry_points(group: str) -> dict[str, metadata.EntryPoint]:

@@ -71,7 +71,7 @@ def draw(plan: ConversionPlan, info: ModelInfo, worker: Worker, directory: Path)
     drawn = dataset.calibration(CALIBRATION_SAMPLES if needed else PARITY_SAMPLES, plan.seed)
     calibration = directory / "calibration"
     chunks.write(calibration, [drawn.x])
-    outputs = _outputs(worker, calibration)
+    outputs = _reference(worker, calibration)
     warnings = data_linting.lint_dataset(dataset, predictor(worker, directory))
     choosing = final = None
     if plan.max_drop is not None:
@@ -91,7 +91,7 @@ def _probes(plan: ConversionPlan, info: ModelInfo, worker: Worker, directory: Pa
         f"no --data was given: parity was checked on {PROBE_SAMPLES} random probes, not on real"
         " samples"
     )
-    outputs = _outputs(worker, calibration)
+    outputs = _reference(worker, calibration)
     return Sampled(calibration, outputs, False, None, None, None, (warning,))
 
 
@@ -128,6 +128,11 @@ def judge(
     step = _step(dataset, role)
     chunks.write(samples, _arrays(dataset.batches(role), labels, step))
     joined = np.concatenate(labels) if labels else None
+    if joined is None and metric_name is None:
+        raise DataError(
+            f"the accuracy on the {role} role needs labels, and {dataset.spec} has none there",
+            f"add y_{role}, or name --metric mse or file.py:function",
+        )
     metric = metrics.resolve(metric_name, outputs=info.outputs, labels=joined)
     outputs = chunks.read_all(_outputs(worker, samples))
     seen = chunks.read_all(samples) if metric.needs_x else None
@@ -156,6 +161,14 @@ def _arrays(
             yield chosen
 
 
+def _reference(worker: Worker, samples: Path) -> Path:
+    """The source's outputs, which have to be numbers: nothing can be compared with NaN."""
+    outputs = _outputs(worker, samples)
+    for arrays in chunks.read(outputs):
+        metrics.check_finite_outputs(arrays)
+    return outputs
+
+
 def _outputs(worker: Worker, samples: Path) -> Path:
     outputs = samples.with_name(f"{samples.name}-source")
     worker.call("predict", samples=str(samples), outputs=str(outputs))
@@ -168,8 +181,8 @@ def predictor(worker: Worker, directory: Path) -> data_linting.Predict:
 
     def predict(arrays: Mapping[str, NDArray[np.generic]]) -> Arrays:
         samples = directory / f"lint-{next(counter)}"
-        if not chunks.write(samples, [arrays]):
-            raise DataError("the linter was given no samples")
+        written = chunks.write(samples, [arrays])
+        assert written, "the linter looks at samples"
         return chunks.read_all(_outputs(worker, samples))
 
     return predict

@@ -12,7 +12,15 @@ from importlib import metadata
 from typing import NamedTuple
 
 from edgekit import registry, units
-from edgekit.types import Finding, LayerInfo, ModelInfo, OpsRules, Profile, TensorSpec
+from edgekit.types import (
+    STATIC_PRECISIONS,
+    Finding,
+    LayerInfo,
+    ModelInfo,
+    OpsRules,
+    Profile,
+    TensorSpec,
+)
 
 WEIGHT_BITS = {
     "fp32": 32, "fp16": 16, "int8": 8, "int8-dynamic": 8, "int8-weight": 8, "int4-weight": 4,
@@ -82,6 +90,13 @@ _FOLDED = ("BatchNormalization",)
 """Layers whose parameters vanish into their neighbours."""
 
 
+RECURRENT_KINDS = frozenset({
+    "LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "WHILE",
+})  # fmt: skip
+"""Keras layers and TFLite operators that carry a state from step to step."""
+
+
 class Need(NamedTuple):
     """More bytes than a target has in one of its memories."""
 
@@ -109,6 +124,7 @@ def check(info: ModelInfo, profile: Profile, precision: str) -> tuple[Finding, .
         *_shapes(info, profile),
         *_memory(info, profile, precision),
         *_operators(info, profile),
+        *_recurrent(info, profile, precision),
     )
 
 
@@ -120,6 +136,21 @@ def converter_missing(profile: Profile) -> str | None:
         f"edgekit {metadata.version('edgekit')} has no converter for {profile.format}:"
         f" a model can be checked against {profile.name}, but not converted for it"
     )
+
+
+def _recurrent(info: ModelInfo, profile: Profile, precision: str) -> Iterator[Finding]:
+    """What edgekit's TFLite converter cannot do; a model that is quantized already needs it not."""
+    if profile.format != "tflite" or precision not in STATIC_PRECISIONS:
+        return
+    dynamic = "int8-dynamic" in profile.precision.supported
+    for layer in info.layers:
+        if layer.kind in RECURRENT_KINDS and info.precision in (None, "fp32"):
+            yield Finding(
+                layer.name,
+                f"edgekit cannot bring recurrent layers ({layer.kind}) to static {precision} in"
+                " TFLite",
+                "use --precision int8-dynamic" if dynamic else "replace the recurrent layers",
+            )
 
 
 def _precision(profile: Profile, precision: str) -> Iterator[Finding]:

@@ -21,6 +21,8 @@ from edgekit.flatbuffer import Malformed, Reader, Table
 from edgekit.types import Dimension
 
 IDENTIFIER = b"TFL3"
+MAX_TENSOR_BYTES = 1 << 31
+"""The runtime allocates whatever a shape says. No model for a device holds 2 GiB at once."""
 SHOWN_LETTERS, SHOWN_AXES = 60, 8
 """How much of a damaged file's names and shapes a message repeats."""
 
@@ -169,6 +171,8 @@ class _Parser:
         data = self._data(table.scalar(2, "I"), shown)
         if min(sizes, default=0) < 0:
             raise Malformed(f"tensor {shown} has the shape {sizes[:SHOWN_AXES]}")
+        if math.prod(sizes) * _ITEM_BITS.get(dtype, 8) // 8 > MAX_TENSOR_BYTES:
+            raise Malformed(f"tensor {shown} ({dtype}, {sizes[:SHOWN_AXES]}) needs over 2 GiB")
         if data.size and table.child(6) is None:
             _check_size(shown, dtype, sizes, data.size)
         scales, zero_points = _quantization(table.child(4), shown)

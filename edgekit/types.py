@@ -434,7 +434,8 @@ class Parity(Struct, frozen=True, forbid_unknown_fields=True):
     """How far the artifact's outputs are from the source's.
 
     `max_abs` and `max_rel` are over all outputs and samples; `max_rel` is relative to the largest
-    magnitude of that output. `agreement` is top-1 agreement for classifiers, else None.
+    magnitude of that output. `agreement` is top-1 agreement for classifiers, else None. `constant`
+    names an output that no longer depends on the input.
     """
 
     samples: int
@@ -444,6 +445,7 @@ class Parity(Struct, frozen=True, forbid_unknown_fields=True):
     sqnr_db: float
     tolerance: str
     agreement: float | None = None
+    constant: str | None = None
 
 
 class Accuracy(Struct, frozen=True, forbid_unknown_fields=True):

@@ -83,13 +83,6 @@ def factor_of(value: float) -> str:
     return f"{significant(value)}×"
 
 
-def decibels(value_db: float | None) -> str:
-    """A signal-to-noise ratio; infinite where the outputs are equal."""
-    if value_db is None:
-        return NOT_MEASURED
-    return "equal" if math.isinf(value_db) else f"{value_db:.1f} dB"
-
-
 def _time_unit(value_s: float) -> tuple[float, str]:
     for factor, unit in _TIMES:
         if _rounded(abs(value_s)) >= factor:

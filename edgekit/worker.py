@@ -11,7 +11,7 @@ import sys
 import traceback
 from typing import Any
 
-from edgekit.errors import EdgekitError, to_wire
+from edgekit.errors import EdgekitError, is_refusal, to_wire
 
 PR_SET_PDEATHSIG = 1
 
@@ -40,10 +40,16 @@ def serve(reference: str, requests: int, answers: int) -> None:
                 answer = {"value": value}
             except EdgekitError as error:
                 answer = {"error": to_wire(error)}
-            except BaseException:  # whatever it is, the parent has to hear of it
-                answer = {"bug": traceback.format_exc()}
+            except BaseException as error:  # whatever it is, the parent has to hear of it
+                answer = _unexpected(error)
             writer.write(json.dumps(answer).encode() + b"\n")
             writer.flush()
+
+
+def _unexpected(error: BaseException) -> dict[str, Any]:
+    if isinstance(error, OSError) and is_refusal(error):
+        return {"refusal": [error.errno, error.strerror, error.filename]}
+    return {"bug": traceback.format_exc()}
 
 
 if __name__ == "__main__":

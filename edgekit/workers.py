@@ -37,6 +37,7 @@ QUIET_ENVIRONMENT = {
     "KERAS_BACKEND": "tensorflow",
     "CUDA_VISIBLE_DEVICES": "-1",
     "NNCF_CI": "1",  # nncf's own switch for "send no telemetry"
+    "ORT_DISABLE_TELEMETRY": "1",
     "PYTHONHASHSEED": "0",
     "GRPC_VERBOSITY": "NONE",
 }
@@ -76,6 +77,7 @@ class Worker:
         Raises:
             EdgekitError: As raised in the child, or ConversionError if the child died or took
                 longer than the limit.
+            OSError: The operating system refused the child something (`errors.is_refusal`).
             WorkerBug: Any other exception in the child, with its traceback.
         """
         request = json.dumps({"method": method, "arguments": arguments}, default=str)
@@ -89,6 +91,8 @@ class Worker:
         answer = json.loads(line)
         if "error" in answer:
             raise from_wire(answer["error"])
+        if "refusal" in answer:
+            raise OSError(*answer["refusal"])
         if "bug" in answer:
             raise WorkerBug(f"{self._what} failed\n{answer['bug']}")
         return answer["value"]
@@ -120,7 +124,9 @@ class Worker:
 
     def _answer(self) -> bytes:
         if self._limit_s is not None and not _readable(self._answers, self._limit_s):
-            raise ConversionError(f"{self._what} did not end within {self._limit_s:g} s")
+            raise ConversionError(
+                f"{self._what} did not end within {self._limit_s:g} s", "try it once more"
+            )
         return self._reader.readline()
 
     def _death(self) -> EdgekitError:

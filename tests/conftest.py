@@ -18,6 +18,7 @@ from edgekit import registry
 from edgekit.workers import Worker
 
 DATA = os.environ.get("EDGEKIT_DATA")
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for tests that load ONNX Runtime themselves
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,14 @@
 """Writes Keras models, harmless ones and ones that carry code: `python hostile_models.py DIR`.
 
 A script, because it loads TensorFlow and both Kerases. The code in a model writes the file
-`DIR/RAN-NAME`. At the end each of them is loaded as an unsuspecting user would, and the names of
-those whose code ran are printed: what edgekit refuses has to be dangerous in truth.
+`DIR/RAN-NAME`. At the end each of them is loaded as an unsuspecting user would, and `DIR/ran.txt`
+names those whose code ran: what edgekit refuses has to be dangerous in truth.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import zipfile
 from pathlib import Path
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -17,6 +16,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 import keras
 import numpy as np
+import tensorflow as tf
 import tf_keras
 
 CLASSES = 3
@@ -29,6 +29,7 @@ def write(directory: Path) -> None:
     _plain(keras).save(directory / "plain.keras")
     _plain(keras).save(directory / "plain.h5")
     _plain(keras).export(directory / "saved", verbose=False)
+    _reading_a_file(directory, "reads")
     _with_lambda(keras, directory, "lambda.keras")
     _with_lambda(tf_keras, directory, "lambda.h5")
     _nested(keras, directory, "nested.keras")
@@ -52,19 +53,29 @@ def fire(directory: Path) -> list[str]:
 
 def _plain(api):
     return api.Sequential(
-        [api.Input((FEATURES,), name="features"), api.layers.Dense(CLASSES, name="scores")], name="plain"
+        [api.Input((FEATURES,), name="features"), api.layers.Dense(CLASSES, name="scores")],
+        name="plain",
     )
 
 
 def _payload(directory: Path, name: str):
     """A function that has a side effect and returns what it got, as a Lambda's code would."""
     marker = repr(str(directory / f"RAN-{name}"))
-    return eval(f"lambda x: (open({marker}, 'w').close(), x)[1]")
+    return eval(f"lambda x: (open({marker}, 'w').close(), x)[1]")  # noqa: S307 that is the point
 
 
 def _with_lambda(api, directory: Path, name: str) -> None:
     layer = api.layers.Lambda(_payload(directory, name), name="payload", output_shape=(FEATURES,))
     _save(api, [layer], directory, name)
+
+
+def _reading_a_file(directory: Path, name: str) -> None:
+    module = tf.Module()
+    module.serve = tf.function(
+        lambda x: x + tf.cast(tf.strings.length(tf.io.read_file("/etc/hostname")), tf.float32),
+        input_signature=[tf.TensorSpec([None, FEATURES])],
+    )
+    tf.saved_model.save(module, str(directory / name), signatures=module.serve)
 
 
 def _nested(api, directory: Path, name: str) -> None:
@@ -105,4 +116,4 @@ def _save(api, layers, directory: Path, name: str) -> None:
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     write(target)
-    print(" ".join(fire(target)), file=sys.stderr)
+    (target / "ran.txt").write_text(" ".join(fire(target)))

@@ -132,6 +132,73 @@ def test_the_file_holds_the_report(pair):
     assert json.loads(text)["schema"] == "edgekit.bench/1"
 
 
+def test_a_manifest_stands_beside_the_report(pair):
+    _, _, directory, _ = pair
+    output = directory / "r.result.json"
+    made = manifest.read(output)
+    assert manifest.matches(output, made)
+    assert (made.artifact.format, made.artifact.path) == ("bench", "r.result.json")
+    artifacts = [directory / "fixed.tflite", directory / "varying.tflite"]
+    assert (made.source, *made.parents) == tuple(hashing.file_ref(path) for path in artifacts)
+    assert made.model_name == "fixed"
+
+
+def test_an_unchanged_report_is_replaced_by_a_new_measurement_and_a_changed_one_is_not(tmp_path):
+    artifact = tiny.dense_tflite(tmp_path / "m.tflite")
+    output = tmp_path / "r.json"
+    requests, reports = [], []
+    for _ in range(2):
+        benching.bench([artifact], budget_s=SHORT_S, output=output)
+        requests.append(manifest.read(output).request_sha256)
+        reports.append(output.read_bytes())
+    assert requests[0] == requests[1]
+    assert reports[0] != reports[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "m.tflite", "r.json", "r.json.edgekit.json",
+    ]  # fmt: skip
+    output.write_bytes(reports[1] + b" ")
+    with pytest.raises(OutputError, match="add --force"):
+        benching.bench([artifact], budget_s=SHORT_S, output=output)
+
+
+def test_a_report_cannot_take_the_place_of_what_is_measured(tmp_path):
+    artifact = tiny.dense_tflite(tmp_path / "m.tflite")
+    write_manifest(artifact, "host")
+    before = artifact.read_bytes()
+    with pytest.raises(OutputError, match="is what is to be measured"):
+        benching.bench([artifact], output=artifact, force=True)
+    assert artifact.read_bytes() == before
+
+
+@pytest.mark.parametrize("form", [str, Path])
+def test_one_artifact_and_one_device_need_no_list(form, tmp_path):
+    artifact = tiny.dense_tflite(tmp_path / "m.tflite")
+    (result,) = benching.bench(form(artifact), budget_s=SHORT_S, devices="local").results
+    assert (result.artifact.path, result.device.url) == (str(artifact), "local")
+
+
+def test_artifacts_that_infer_another_number_of_samples_are_not_compared(tmp_path):
+    varying = tiny.dense_tflite(tmp_path / "varying.tflite", None)
+    four = tiny.dense_tflite(tmp_path / "four.tflite", 4)
+    report = benching.bench([varying, four], budget_s=SHORT_S)
+    first, second = report.results
+    assert report.comparison == ()
+    assert not any("not compared" in text for text in first.warnings)
+    assert f"not compared with {varying}: it infers 1 sample at once, this one 4" in second.warnings
+    assert second.throughput_per_s == pytest.approx(4 / second.latency.median_s)
+
+
+@pytest.mark.parametrize("roles", [("train", "test"), ("calib", "test")])
+def test_how_val_came_about_is_not_told_since_bench_does_not_read_it(roles, tmp_path):
+    artifact = tiny.dense_tflite(tmp_path / "m.tflite")
+    x = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    arrays = {f"x_{role}": part for role, part in zip(roles, (x[:20], x[20:]), strict=True)}
+    np.savez(tmp_path / "d.npz", y_test=tiny.dense(x[20:]).argmax(1), index=x, **arrays)
+    (result,) = benching.bench(artifact, budget_s=SHORT_S, data=str(tmp_path / "d.npz")).results
+    assert "ignored keys: index" in result.warnings
+    assert not any(text.startswith(("val", "no val")) for text in result.warnings)
+
+
 def test_the_budget_is_named_when_it_ends_the_measurement():
     observed = Observed(frames={})
     observed.replicates = [_Replicate(median) for median in (1.0, 1.1, 1.2, 1.3, 1.4, 1.5)]
@@ -256,7 +323,7 @@ def test_a_device_that_cannot_be_reached_yet_says_so(tmp_path):
     artifact = tiny.dense_tflite(tmp_path / "m.tflite")
     with pytest.raises(DeviceError, match="cannot reach ssh:// devices yet"):
         benching.bench([artifact], devices=["ssh://pi@kitchen.local"])
-    with pytest.raises(UserError, match="unknown target 'carrier-pigeon'"):
+    with pytest.raises(UserError, match="unknown device 'carrier-pigeon'; known: local "):
         benching.bench([artifact], devices=["carrier-pigeon://x"])
 
 
@@ -264,6 +331,11 @@ def test_a_device_that_cannot_be_reached_yet_says_so(tmp_path):
     ("changes", "message"),
     [
         ({"threads": 0}, "--threads 0"),
+        ({"threads": 100_000}, "--threads 100000 is not in 1 to 1024"),
+        ({"metric": "top0"}, "--metric 'top0'"),
+        ({"metric": "top1"}, "--metric top1 was given without --data"),
+        ({"preprocess": "none"}, "--preprocess none was given without --data"),
+        ({"preprocess": "signd"}, "--preprocess 'signd'"),
         ({"budget_s": 0.0}, "--budget 0"),
         ({"budget_s": float("nan")}, "--budget nan"),
         ({"devices": ()}, "no device"),

@@ -49,6 +49,21 @@ def test_damaged_outputs_are_warned_of_with_the_figure():
     assert "6.0 dB" in warning  # 10 · log10(1 / 0.25)
 
 
+def test_an_output_that_stopped_answering_is_refused():
+    reference = {"y": np.array([[0.0, 1.0], [1.0, 0.0]], np.float32)}
+    found = {"y": np.full((2, 2), 0.5, np.float32)}
+    measured = parity.measure(reference, found, "int8", real_data=True)
+    assert measured.constant == "y"
+    with pytest.raises(ParityError, match="same output 'y' for every sample"):
+        parity.judge(measured, "int8")
+
+
+def test_an_output_that_hardly_varied_may_round_to_a_constant():
+    reference = {"y": np.array([[0.1, 0.1001], [0.1001, 0.1]], np.float32)}
+    found = {"y": np.full((2, 2), 0.1, np.float32)}
+    assert parity.measure(reference, found, "int8", real_data=True).constant is None
+
+
 @pytest.mark.parametrize(
     ("found", "message"),
     [

@@ -92,7 +92,7 @@ MANIFEST = Manifest(
         "min-max",
         (CalibrationCandidate("min-max", 31.23), CalibrationCandidate("mse", None, "it failed")),
     ),
-    parity=Parity(20, True, 0.031, 0.052, 31.2, "at least 15 dB", 0.985),
+    parity=Parity(20, True, 0.031, 0.052, 31.2, "sqnr_db >= -0.5", 0.985),
     accuracy=Accuracy("top1", 0.878, (0.8714, 0.8843), 10_000),
     source_accuracy=Accuracy("top1", 0.881, None, 10_000),
     ladder=(Rung("min-max", "holds", Accuracy("top1", 0.88, None, 100), 0.001),),
@@ -192,15 +192,63 @@ def test_what_was_not_measured_is_a_dash_with_its_reason() -> None:
     text = shown(printing_bench.bench(BenchReport("edgekit.bench/1", (one,))))
     assert text.splitlines()[4].split()[-3:] == ["–", "–", "–"]
     assert "warning: no latency: it crashed" in text
+    assert "within ±2 %" not in text
     assert "interrupted before its end" in text
     assert "not measured (no --data)" in text
 
 
-def test_an_artifact_for_other_hardware_says_where_it_was_measured() -> None:
+def test_what_a_result_says_of_foreign_hardware_is_said_once() -> None:
     device = msgspec.structs.replace(FLOAT.device, target="cortex-m7")
-    one = msgspec.structs.replace(FLOAT, device=device)
+    warning = "made for cortex-m7 and measured on this machine"
+    one = msgspec.structs.replace(FLOAT, device=device, warnings=(warning,))
     text = words(printing_bench.bench(BenchReport("edgekit.bench/1", (one,))))
-    assert "made for cortex-m7 and measured here, which says nothing about that hardware" in text
+    assert text.count("made for cortex-m7") == 1
+    assert f"warning: {warning}" in text
+
+
+def test_a_warning_of_every_artifact_is_told_once_and_without_their_names() -> None:
+    note = "ignored keys: index"
+    told = [
+        result("a.tflite", "a", warnings=(note, "slow", "odd")),
+        result("b.tflite", "b", warnings=(note, "slow")),
+        result("c.tflite", "c", warnings=(note,)),
+    ]
+    lines = shown(printing_bench.bench(BenchReport("edgekit.bench/1", tuple(told)))).splitlines()
+    assert [line for line in lines if line.startswith("warning")] == [
+        f"warning: {note}", "warning: a.tflite, b.tflite: slow", "warning: a.tflite: odd",
+    ]  # fmt: skip
+
+
+def _wide(name: str, share: float) -> Result:
+    """An artifact whose interval stayed at ±share of its median."""
+    interval = (250e-6 * (1 - share), 250e-6 * (1 + share))
+    stopped = f"budget of 20 s used, interval ±{share * 100:.1f} %"
+    return result(name, name, msgspec.structs.replace(LATENCY, ci95_s=interval, stopped=stopped))
+
+
+def _legend_of_latency(*results: Result) -> list[str]:
+    lines = shown(printing_bench.bench(BenchReport("edgekit.bench/1", results))).splitlines()
+    start = next(at for at, line in enumerate(lines) if line.startswith("latency "))
+    end = next(at for at, line in enumerate(lines) if line.startswith("memory "))
+    return [line.removeprefix("latency").strip() for line in lines[start:end]]
+
+
+def test_the_legend_names_the_artifacts_whose_intervals_stayed_wide() -> None:
+    assert _legend_of_latency(FLOAT) == ["5000 runs in 7 processes each; intervals within ±2 %"]
+    assert _legend_of_latency(result("a.tflite", "a"), _wide("digits-int8.tflite", 0.182)) == [
+        "5000 runs in 7 processes each; others within ±2 %",
+        "digits-int8.tflite: budget of 20 s used, interval ±18.2 %",
+    ]
+
+
+def test_the_legend_of_many_wide_intervals_has_four_lines() -> None:
+    shares = (0.05, 0.2, 0.1, 0.04, 0.3)
+    assert _legend_of_latency(*(_wide(f"{share}.tflite", share) for share in shares)) == [
+        "5000 runs in 7 processes each",
+        "0.3.tflite: budget of 20 s used, interval ±30.0 %",
+        "0.2.tflite: budget of 20 s used, interval ±20.0 %",
+        "3 more: interval up to ±10.0 %",
+    ]
 
 
 def test_operators_are_listed_by_their_time() -> None:
@@ -228,12 +276,41 @@ def test_convert_shows_the_evidence() -> None:
         "build/m.tflite (98.5 kB, gzip 80.0 kB)", "build/m.tflite.edgekit.json",
         "tflite int8 for host", "image [1, 32, ?, 3] int8, real = 1 · (q + 128)",
         "probabilities [1, 10] float32", "min-max, on 200 samples (seed 0)", "31.2 dB chosen",
-        "it failed", "31.2 dB on 20 real samples; at least 15 dB",
-        "largest error 0.031 (5.2 % of the range), same class 98.5 %",
+        "why not", "mse – it failed",
+        "31.2 dB on 20 real samples (allowed: at least −0.5 dB)",
+        "largest error 0.052 of the range, same class 98.5 %",
         "top1 88.10 % → 87.80 % [87.14, 88.43], n = 10000", "kept float dense_1", "holds",
         "warning: int8 is slower here",
     ):  # fmt: skip
         assert part in text, part
+
+
+def test_a_calibration_without_failures_has_no_column_for_them() -> None:
+    found = (CalibrationCandidate("min-max", 200.0), CalibrationCandidate("mse", -3.21))
+    made = msgspec.structs.replace(MANIFEST, calibration=Calibration(20, 0, "min-max", found))
+    text = words(printing_convert.convert(made, Path("m.tflite")))
+    assert "why not" not in text
+    assert "min-max identical chosen" in text
+    assert "mse −3.2 dB" in text
+
+
+def test_a_long_reason_of_a_failed_calibration_wraps_in_its_own_column() -> None:
+    reason = "the range of layer block_3 is empty " * 6
+    found = (CalibrationCandidate("min-max", 31.2), CalibrationCandidate("mse", None, reason))
+    made = msgspec.structs.replace(MANIFEST, calibration=Calibration(20, 0, "min-max", found))
+    lines = shown(printing_convert.convert(made, Path("m.tflite"))).splitlines()
+    start = next(line for line in lines if "why not" in line).index("why not")
+    reasons = [line for line in lines if "empty" in line]
+    assert len(reasons) > 1
+    assert all(line[start - 1] == " " and line[start] != " " for line in reasons)
+
+
+def test_the_parity_of_a_float_artifact_says_what_its_error_may_be() -> None:
+    near = Parity(200, False, 1e-7, 1e-7, 200.0, "max_rel <= 0.001")
+    made = msgspec.structs.replace(MANIFEST, parity=near)
+    text = words(printing_convert.convert(made, Path("m.tflite")))
+    assert "identical on 200 generated samples largest error 1e-7 of the range" in text
+    assert "of the range (allowed: 0.001)" in text
 
 
 def test_inspect_shows_layers_and_what_each_target_says() -> None:

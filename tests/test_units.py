@@ -58,15 +58,12 @@ def test_shares_are_in_per_cent_and_other_metrics_are_not(
     assert told == shown
 
 
-def test_counts_ratios_and_decibels() -> None:
+def test_counts_and_ratios() -> None:
     assert units.count(12_500_000) == "12.5 M"
     assert units.count(75_866) == "75.9 k"
     assert units.count(12) == "12"
     assert units.count(None) == "–"
     assert units.factor_of(3.2051) == "3.21×"
-    assert units.decibels(31.234) == "31.2 dB"
-    assert units.decibels(math.inf) == "equal"
-    assert units.decibels(None) == "–"
 
 
 @given(st.floats(min_value=1e-8, max_value=1e3))

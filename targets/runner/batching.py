@@ -46,7 +46,9 @@ def set_inputs(session: Any, arrays: dict[str, Array]) -> None:
         session.set_inputs(arrays)
     except session.failures as error:
         shapes = ", ".join("%s %s" % (name, list(array.shape)) for name, array in arrays.items())
-        raise RunnerError("the artifact refuses inputs %s: %s" % (shapes, brief(error))) from None
+        raise RunnerError(
+            "the artifact refuses inputs %s: %s" % (shapes, brief(error)), "convert the model again"
+        ) from None
 
 
 def invoke(session: Any) -> None:
@@ -54,7 +56,15 @@ def invoke(session: Any) -> None:
     try:
         session.invoke()
     except session.failures as error:
-        raise RunnerError("the artifact failed while it ran: " + brief(error)) from None
+        raise failed(error) from None
+
+
+def failed(error: BaseException) -> RunnerError:
+    """What a runtime raised during an inference."""
+    return RunnerError(
+        "the artifact failed while it ran: " + brief(error),
+        "check its operators with edgekit inspect, and convert the model again",
+    )
 
 
 def brief(error: BaseException) -> str:

@@ -76,7 +76,10 @@ def load(path: str, threads: int, options: dict[str, str]) -> Session:
             unknown.
     """
     if options:
-        raise RunnerError("litert takes no runtime options, and got " + ", ".join(sorted(options)))
+        raise RunnerError(
+            "litert takes no runtime options, and got " + ", ".join(sorted(options)),
+            "convert the model again",
+        )
     try:
         interpreter = Interpreter(model_path=path, num_threads=threads)
         interpreter.allocate_tensors()

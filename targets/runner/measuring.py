@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from . import environment, loading, memory, timing
-from .protocol import Channel, RunnerError
+from .protocol import Channel
 
 SAMPLES_SENT = 2000
 """Samples that go to the client; more are thinned to this many, in order of size."""
@@ -40,7 +40,9 @@ def run(job: dict[str, Any], channel: Channel) -> None:
     try:
         _measure(session, job, channel, source, gauge, cold)
     except session.failures as error:
-        raise RunnerError("the artifact failed while it ran: %s" % error) from None
+        from . import batching  # noqa: PLC0415 brings numpy, whose import is measured
+
+        raise batching.failed(error) from None
     channel.send({"frame": "facts", **session.facts()})
 
 

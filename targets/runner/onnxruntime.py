@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
-import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as states
 
-from . import batching, environment
-from .protocol import RunnerError
-from .tensors import Array, Tensor
+# Since 1.29 the library reports models and machine to its maker unless told before it is loaded.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import onnxruntime  # noqa: E402
+from onnxruntime.capi import onnxruntime_pybind11_state as states  # noqa: E402
+
+from . import batching, environment  # noqa: E402
+from .protocol import RunnerError  # noqa: E402
+from .tensors import Array, Tensor  # noqa: E402
 
 _DTYPES = {
     "tensor(float)": "float32",

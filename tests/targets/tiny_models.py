@@ -34,6 +34,17 @@ def dense_tflite(path: Path, batch: int | None = 1, signature: str | None = None
     return _write(path, tensors, [np.ascontiguousarray(WEIGHTS.T), BIAS], signature)
 
 
+def image_tflite(path: Path) -> Path:
+    """The dense layer on a grey image of 2 × 2 pixels."""
+    tensors = [
+        _tensor("in", [1, 2, 2, 1], schema.TensorType.FLOAT32),
+        _tensor("weights", [3, 4], schema.TensorType.FLOAT32, buffer=1),
+        _tensor("bias", [3], schema.TensorType.FLOAT32, buffer=2),
+        _tensor("out", [1, 3], schema.TensorType.FLOAT32),
+    ]
+    return _write(path, tensors, [np.ascontiguousarray(WEIGHTS.T), BIAS], None)
+
+
 def identity_int8_tflite(path: Path, width: int, scale: float, zero_point: int) -> Path:
     """An int8 fully connected layer whose weights are the identity: it gives back what it got."""
     quantized = {"scale": scale, "zero_point": zero_point}
