@@ -144,14 +144,14 @@ def test_a_planned_precision_gives_way_to_what_is_asked_and_needs_data(halved, t
         conversion.plan(output, precision=None, **_rest(artifact))
 
 
-def test_a_plan_that_the_target_does_not_run_is_not_followed_in_silence(tmp_path):
+def test_a_plan_that_the_target_does_not_run_is_refused(tmp_path):
     model, artifact = tmp_path / "m.keras", tmp_path / "m.xml"
     made = compressing.compress(MODEL, recipe="int16x8", target="host", output=model)
     assert "int16x8 is not expected to make the model faster on host" in made.warnings[0]
     options = {**_rest(artifact), "target": "host-openvino"}
-    planned = conversion.plan(model, precision=None, **options)
-    assert planned.precision != "int16x8"
-    assert "does not run int16x8" in planned.notes[0]
+    with pytest.raises(ConversionError, match="does not run int16x8"):
+        conversion.plan(model, precision=None, **options)
+    assert conversion.plan(model, precision="fp16", **options).precision == "fp16"
 
 
 def test_a_plan_of_a_file_that_changed_since_is_not_followed(halved, tmp_path):
