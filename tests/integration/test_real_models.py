@@ -1,7 +1,8 @@
 """What int8 costs real trained models; needs EDGEKIT_DATA. Judged by loops without edgekit."""
 
-import importlib
+import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,22 +16,30 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 UPSTREAM_INT8_BYTES = 98_496  # MLPerf Tiny's own pretrainedResnet_quant.tflite
 
 
-@pytest.fixture(scope="module")
-def accuracy():
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        yield importlib.import_module("accuracy")
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+RUN = """
+import json, os, pathlib, sys
+sys.path.insert(0, sys.argv[1])
+import accuracy
+data, place = pathlib.Path(os.environ["EDGEKIT_DATA"]), pathlib.Path(sys.argv[3])
+rows = getattr(accuracy, sys.argv[2])(data, place)
+print(json.dumps(rows))
+"""
 
 
-@pytest.fixture(scope="module")
-def data():
-    return Path(os.environ["EDGEKIT_DATA"])
+def judged(model: str, directory: Path) -> list:
+    """Rows of the benchmark, made in another process: it runs both runtimes in its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, str(BENCHMARKS), model, str(directory)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)
 
 
-def test_resnet8_int8_loses_at_most_half_a_point_over_three_draws(accuracy, data, tmp_path):
-    rows = accuracy.resnet8(data, tmp_path)
+def test_resnet8_int8_loses_at_most_half_a_point_over_three_draws(tmp_path):
+    rows = judged("resnet8", tmp_path)
     assert [row["target"] for row in rows] == ["host", "host-openvino"]
     for row in rows:
         assert row["float"] == pytest.approx(0.881, abs=0.0015)  # the published upstream value
@@ -39,19 +48,19 @@ def test_resnet8_int8_loses_at_most_half_a_point_over_three_draws(accuracy, data
     assert rows[0]["size_bytes"] <= UPSTREAM_INT8_BYTES
 
 
-def test_autoencoder_keeps_its_auc_at_int8(accuracy, data, tmp_path):
-    for row in accuracy.autoencoder(data, tmp_path):
+def test_autoencoder_keeps_its_auc_at_int8(tmp_path):
+    for row in judged("autoencoder", tmp_path):
         assert row["float"] == pytest.approx(0.880, abs=0.001)  # the recorded upstream value
         assert row["drop"] <= 0.005
 
 
-def test_wake_word_makes_no_more_errors_at_int8(accuracy, data, tmp_path):
-    for row in accuracy.wake_word(data, tmp_path):
+def test_wake_word_makes_no_more_errors_at_int8(tmp_path):
+    for row in judged("wake_word", tmp_path):
         assert row["quantized"] >= row["float"]
 
 
-def test_lstm_is_smaller_and_within_a_point(accuracy, data, tmp_path):
-    tflite, openvino = accuracy.lstm(data, tmp_path)
+def test_lstm_is_smaller_and_within_a_point(tmp_path):
+    tflite, openvino = judged("lstm", tmp_path)
     assert tflite["precision"] == "int8-dynamic"
     assert tflite["size_bytes"] < tflite["float_size_bytes"]
     assert openvino["precision"] == "int8"
