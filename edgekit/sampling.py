@@ -130,7 +130,7 @@ def judge(
     joined = np.concatenate(labels) if labels else None
     if joined is None and metric_name is None:
         raise DataError(
-            f"the accuracy on the {role} role needs labels, and {dataset.spec} has none there",
+            f"labels for the {role} role are needed to judge it, and {dataset.spec} has none there",
             f"add y_{role}, or name --metric mse or file.py:function",
         )
     metric = metrics.resolve(metric_name, outputs=info.outputs, labels=joined)
