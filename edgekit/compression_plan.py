@@ -97,6 +97,7 @@ def resolve(
     request = {
         "source": source.sha256,
         "data": conversion_plan.data_sha256(data) if data else None,
+        "metric": conversion_plan.metric_sha256(metric),
         "recipe": recipe_files.sha256(chosen),
         "profile": reference.sha256 if reference else None,
         "versions": manifest.versions(),

@@ -118,7 +118,7 @@ def _request_sha256(
     request = {
         "source": source.sha256,
         "data": data_sha256(data) if data else None,
-        "metric": _metric_sha256(metric),
+        "metric": metric_sha256(metric),
         "profile": hardware.reference(target).sha256,
         "versions": manifest.versions(),
         "options": options,
@@ -176,7 +176,7 @@ def _check_data_options(
             raise UsageError(f"{option} says nothing without --data", "add --data SPEC")
 
 
-def _metric_sha256(metric: str | None) -> str | None:
+def metric_sha256(metric: str | None) -> str | None:
     """The code of a user's metric, which is an input like any other."""
     function = user_code.split(metric) if metric else None
     if function is None:

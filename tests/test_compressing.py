@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekit import cli, compressing, conversion, manifest, registry
+from edgekit import cli, compressing, compression_plan, conversion, manifest, registry
 from edgekit.errors import (
     ConversionError,
     DataError,
@@ -244,3 +244,16 @@ def _rest(output):
         "output_type": None, "batch": "1", "max_drop": None, "output": output, "seed": 0,
         "trust": False,
     }  # fmt: skip
+
+
+def test_an_edited_metric_is_a_changed_request(tmp_path):
+    metric = tmp_path / "metric.py"
+    found = []
+    for value in (0.25, 0.5):
+        metric.write_text(f"def constant(x, y, outputs):\n    return {value}\n")
+        plan = compression_plan.resolve(
+            MODEL, recipe="lossless", data=None, preprocess=None, metric=f"{metric}:constant",
+            target=None, simplify=True, output=tmp_path / "m.keras", seed=0, trust=False,
+        )  # fmt: skip
+        found.append(plan.request_sha256)
+    assert found[0] != found[1]
