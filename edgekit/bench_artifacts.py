@@ -10,7 +10,7 @@ import msgspec
 
 from edgekit import files, hardware, manifest, registry
 from edgekit.errors import ModelError, ProfileError, UserError
-from edgekit.types import ArtifactInfo, Manifest, Profile, TensorSpec
+from edgekit.types import ArtifactInfo, Claim, Manifest, Profile, TensorSpec
 
 _FORMATS = {
     ".onnx": ("onnx", "onnxruntime"),
@@ -36,6 +36,7 @@ class Measurand:
     target: str | None = None
     preprocess: str | None = None
     metric: str | None = None
+    claims: tuple[Claim, ...] = ()
 
 
 def read(path: Path, target: str | None) -> Measurand:
@@ -96,6 +97,7 @@ def _from_manifest(path: Path, found: Manifest) -> Measurand:
         target=found.profile.name if found.profile else None,
         preprocess=found.data.preprocess if found.data else None,
         metric=found.data.metric if found.data else None,
+        claims=found.claims,
     )
 
 

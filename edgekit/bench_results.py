@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from edgekit import bench_statistics
+from edgekit import bench_claims, bench_statistics
 from edgekit.bench_artifacts import Measurand
 from edgekit.bench_rounds import Observed, Plan, stopped
 from edgekit.targets import Device, Frame
@@ -68,7 +68,7 @@ def result(
 def comparison(
     device: Device, baseline: Measurand, candidate: Measurand, pair: tuple[Observed, Observed]
 ) -> Comparison | None:
-    """Candidate latency over baseline latency.
+    """Candidate latency over baseline latency, beside what the manifests claim of it.
 
     None where there were too few rounds, or where one inference of the two is not as many samples.
     """
@@ -77,7 +77,7 @@ def comparison(
     found = bench_statistics.ratio(pair[0].medians(), pair[1].medians())
     if found is None:
         return None
-    return Comparison(
+    made = Comparison(
         baseline=baseline.info.sha256,
         candidate=candidate.info.sha256,
         device=device.url,
@@ -86,6 +86,10 @@ def comparison(
         different=found.different,
         rounds=len(pair[0].replicates),
     )
+    claim = bench_claims.check(
+        baseline, candidate, made, on_target=not _elsewhere(device, candidate)
+    )
+    return msgspec.structs.replace(made, claim=claim)
 
 
 def not_compared(baseline: Measurand, pair: tuple[Observed, Observed]) -> Iterator[str]:
@@ -126,7 +130,7 @@ def _warnings(
     threads: int,
 ) -> Iterator[str]:
     target = measurand.target
-    if device.is_this_machine and target is not None and not target.startswith("host"):
+    if _elsewhere(device, measurand):
         yield (
             f"made for {target} and measured on this machine ({machine['cpu'] or 'unknown CPU'}):"
             f" latency and memory say nothing about a {target}"
@@ -136,3 +140,9 @@ def _warnings(
         yield f"{threads} threads share {usable:g} cores: they wait for each other"
     if not any(replicate.warm_up_stable for replicate in replicates):
         yield "no warm-up became stable: a longer --budget gives it more time"
+
+
+def _elsewhere(device: Device, measurand: Measurand) -> bool:
+    """Whether an artifact for another machine was measured on this one."""
+    target = measurand.target
+    return device.is_this_machine and target is not None and not target.startswith("host")

@@ -64,6 +64,12 @@ Examples:
     metavar="D",
     help="Accuracy that may be lost, absolute: 0.01 or 1%. Tries harder until it holds.",
 )
+@click.option(
+    "--simplify/--no-simplify",
+    default=True,
+    show_default=True,
+    help="First remove identities and dead channels of Keras models, which changes no output.",
+)
 @options.data
 @options.common
 def convert(common: options.Common, model: Path, output: Path, **wanted: Any) -> None:

@@ -8,6 +8,7 @@ import click
 
 from edgekit import hardware, inspection, options, printing, printing_inspect, streams, target_rules
 from edgekit.commands import Command
+from edgekit.errors import UsageError
 from edgekit.types import PRECISIONS, Finding, InspectReport, ModelInfo, Precision, TargetFindings
 
 
@@ -17,7 +18,8 @@ from edgekit.types import PRECISIONS, Finding, InspectReport, ModelInfo, Precisi
     epilog="""\b
 Examples:
   edgekit inspect m.keras
-  edgekit inspect m.keras --target cortex-m7 --target host-openvino --precision int8""",
+  edgekit inspect m.keras --target cortex-m7 --target host-openvino --precision int8
+  edgekit inspect m.keras --recipe channels50-int8 --target host""",
 )
 @click.argument("model", type=options.path)
 @click.option(
@@ -32,21 +34,39 @@ Examples:
     type=click.Choice(PRECISIONS),
     help="What the targets are asked about; default: each profile's.",
 )
+@click.option(
+    "--recipe",
+    metavar="NAME|FILE",
+    help="Also say what this recipe would do to each layer, and what it would leave alone.",
+)
 @options.common
 def inspect(
-    common: options.Common, model: Path, targets: tuple[str, ...], precision: Precision | None
+    common: options.Common,
+    model: Path,
+    targets: tuple[str, ...],
+    precision: Precision | None,
+    recipe: str | None,
 ) -> None:
-    """Show what a model is, and what a target does not support of it.
+    """Show what a model is, and what a target or recipe does not support of it.
 
     MODEL is a .keras, .h5, .onnx or .tflite file or a SavedModel directory. Prints inputs,
-    outputs, layers, parameters, multiply-accumulates and size.
+    outputs, layers, parameters, multiply-accumulates and size. Nothing is trained or written.
     """
+    if recipe and len(targets) > 1:
+        raise UsageError(
+            f"--recipe was given with {len(targets)} targets, and what it does depends on one",
+            f"leave one: --target {targets[0]}",
+        )
+    told = None
     with streams.progress(common.verbosity) as say:
         say(f"reading {model}")
-        info = inspection.inspect(model, targets=targets, trust=common.trust)
-    report = InspectReport(
-        "edgekit.inspect/1", info, tuple(_findings(info, name, precision) for name in targets)
-    )
+        if recipe:
+            target = targets[0] if targets else None
+            info, told = inspection.explain(model, recipe, target=target, trust=common.trust)
+        else:
+            info = inspection.inspect(model, targets=targets, trust=common.trust)
+    findings = tuple(_findings(info, name, precision) for name in targets)
+    report = InspectReport("edgekit.inspect/1", info, findings, told)
     printing.show(report, printing_inspect.inspect(report), as_json=common.as_json)
 
 

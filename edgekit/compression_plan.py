@@ -1,8 +1,12 @@
-"""Resolves what a compression was asked for, before any framework is loaded."""
+"""Resolves what a compression was asked for, before any framework is loaded.
+
+Identities and dead channels go before every other step. A recipe that trains also ends with what
+is only right after training: folded batch normalization, no Dropout, channels that died meanwhile.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,15 +14,22 @@ import msgspec
 
 from edgekit import (
     conversion_plan,
+    gains,
     hardware,
     hashing,
     loading,
     manifest,
+    metrics,
     preprocessing,
     recipe_files,
+    user_code,
 )
 from edgekit.errors import ConversionError, ModelError, UsageError
 from edgekit.types import (
+    ChannelsStep,
+    Claim,
+    DistillStep,
+    FinetuneStep,
     ModelFile,
     Precision,
     Profile,
@@ -27,115 +38,218 @@ from edgekit.types import (
     Recipe,
     RecipeStep,
     SimplifyStep,
-    Technique,
 )
 
 SUFFIX = ".keras"
+MAX_EPOCHS = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What `compress` was asked for; see `compressing.compress`."""
+
+    model: str | Path
+    recipe: str | Path
+    output: str | Path
+    data: str | None = None
+    preprocess: str | None = None
+    metric: str | None = None
+    target: str | None = None
+    teacher: str | Path | None = None
+    student: str | Path | None = None
+    epochs: int | None = None
+    max_drop: float | None = None
+    loss: str | None = None
+    augment: str | None = None
+    simplify: bool = True
+    seed: int = 0
+    trust: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CompressionPlan:
     """What a compression will do, with every default resolved.
 
-    `steps` begin with the simplification that comes before every recipe, unless it was left out.
+    `student` is what the steps change where it is not the source; `teacher` is None where the
+    source teaches. `claims` is what the target's profile expects the steps to buy.
     """
 
+    asked: Request
     source: ModelFile
+    student: ModelFile | None
+    teacher: ModelFile | None
     recipe: Recipe
     steps: tuple[RecipeStep, ...]
     planned_precision: Precision | None
     profile: ProfileRef | None
     channel_multiple: int
-    data: str | None
     preprocess: str
-    metric: str | None
     output: Path
-    seed: int
-    trust: bool
     request_sha256: str
+    claims: tuple[Claim, ...]
     notes: tuple[str, ...]
 
 
-def resolve(
-    model: str | Path,
-    *,
-    recipe: str | Path,
-    data: str | None,
-    preprocess: str | None,
-    metric: str | None,
-    target: str | None,
-    simplify: bool,
-    output: str | Path,
-    seed: int,
-    trust: bool,
-) -> CompressionPlan:
+def resolve(asked: Request) -> CompressionPlan:
     """Every default filled in, and everything refused that can be refused without the model.
 
     Raises:
         UsageError: The options contradict each other.
         RecipeError, ProfileError: The recipe or target is unknown or invalid.
         ConversionError: The target does not run what the recipe plans.
-        ModelError: The model file is not readable, not safe, or holds no Keras layers.
+        DataError: A file of the user's own functions does not exist.
+        ModelError: A model file is not readable, not safe, or holds no Keras layers.
     """
-    output = Path(output)
-    chosen = recipe_files.load(recipe)
-    steps = _steps(chosen, simplify)
+    output = _output(asked)
+    recipe = recipe_files.load(asked.recipe)
+    _check_options(asked, recipe)
+    profile = hardware.load(asked.target) if asked.target else None
+    planned = next((one.precision for one in recipe.step if isinstance(one, QuantizeStep)), None)
+    _check_target(planned, profile, recipe)
+    source = _keras_file(asked.model, asked.trust)
+    student = _keras_file(asked.student, asked.trust) if asked.student else None
+    every = steps(asked, recipe)
+    teacher = _teacher(every, asked.trust)
+    preprocess, notes = conversion_plan.preprocess_of(source, asked.preprocess)
+    preprocessing.parse(preprocess)
+    reference = hardware.reference(asked.target) if asked.target else None
+    claims = gains.claims(recipe.step, profile)
+    return CompressionPlan(
+        asked=asked,
+        source=source,
+        student=student,
+        teacher=teacher,
+        recipe=recipe,
+        steps=every,
+        planned_precision=planned,
+        profile=reference,
+        channel_multiple=profile.channel_multiple if profile else 1,
+        preprocess=preprocess,
+        output=output,
+        request_sha256=_request_sha256(
+            asked, recipe, preprocess, reference, [source, student, teacher]
+        ),
+        claims=claims,
+        notes=(*notes, *gains.warnings(claims)),
+    )
+
+
+def trains(step: RecipeStep) -> bool:
+    """Whether a step needs training data."""
+    by_data = isinstance(step, ChannelsStep) and (step.iterations > 1 or step.criterion == "taylor")
+    return by_data or isinstance(step, FinetuneStep | DistillStep)
+
+
+def settings(step: RecipeStep) -> str:
+    """The keys of a step in one line; those that are left to `compress` are not shown."""
+    keys = msgspec.to_builtins(step)
+    shown = {key: value for key, value in keys.items() if key != "kind" and value is not None}
+    return ", ".join(f"{key} {value}" for key, value in shown.items())
+
+
+def _output(asked: Request) -> Path:
+    output = Path(asked.output)
     if output.suffix != SUFFIX:
         raise UsageError(
             f"-o {output} does not end in {SUFFIX}, as compressed models do",
             f"use -o {output.parent / (output.stem or 'm')}{SUFFIX}",
         )
-    if output.resolve() == Path(model).resolve():
-        raise UsageError(f"-o {output} is the model itself", "choose another -o")
-    profile = hardware.load(target) if target else None
-    planned = next((step.precision for step in steps if isinstance(step, QuantizeStep)), None)
-    _check_target(planned, profile, chosen)
-    source = _keras_file(model, trust)
-    wanted, notes = conversion_plan.preprocess_of(source, preprocess)
-    preprocessing.parse(wanted)
-    reference = hardware.reference(target) if target else None
-    request = {
-        "source": source.sha256,
-        "data": conversion_plan.data_sha256(data) if data else None,
-        "metric": conversion_plan.metric_sha256(metric),
-        "recipe": recipe_files.sha256(chosen),
-        "profile": reference.sha256 if reference else None,
-        "versions": manifest.versions(),
-        "options": [wanted, metric, simplify, seed],
-    }
-    return CompressionPlan(
-        source=source,
-        recipe=chosen,
-        steps=steps,
-        planned_precision=planned,
-        profile=reference,
-        channel_multiple=profile.channel_multiple if profile else 1,
-        data=data,
-        preprocess=wanted,
-        metric=metric,
-        output=output,
-        seed=seed,
-        trust=trust,
-        request_sha256=hashing.sha256_json(request),
-        notes=(*notes, *_without_gain(steps, profile)),
-    )
+    read = {"the model": asked.model, "--teacher": asked.teacher, "--student": asked.student}
+    for what, path in read.items():
+        if path is not None and output.resolve() == Path(path).resolve():
+            raise UsageError(f"-o {output} is {what} itself", "choose another -o")
+    return output
 
 
-def settings(step: RecipeStep) -> str:
-    """The keys of a step in one line."""
-    keys = msgspec.to_builtins(step)
-    return ", ".join(f"{key} {value}" for key, value in keys.items() if key != "kind")
-
-
-def _steps(recipe: Recipe, simplify: bool) -> tuple[RecipeStep, ...]:
-    if simplify:
-        return (SimplifyStep(for_inference=False), *recipe.step)
-    if any(isinstance(step, SimplifyStep) for step in recipe.step):
+def _check_options(asked: Request, recipe: Recipe) -> None:
+    metrics.check_name(asked.metric)
+    kinds = {recipe_files.kind(step) for step in recipe.step}
+    if asked.epochs is not None and not 1 <= asked.epochs <= MAX_EPOCHS:
+        raise UsageError(f"--epochs {asked.epochs} is not in 1 to {MAX_EPOCHS}", "--epochs 10")
+    if asked.max_drop is not None and not 0 <= asked.max_drop < 1:
         raise UsageError(
-            f"--no-simplify contradicts the recipe {recipe.name}, which simplifies",
-            "leave out one of them",
+            f"--max-drop {asked.max_drop:g} is not in 0 to 1", "0.01 and 1% mean one point"
         )
-    return recipe.step
+    if asked.data is None:
+        _check_without_data(asked, recipe)
+    for option, value in (("--loss", asked.loss), ("--augment", asked.augment)):
+        if value is not None and user_code.split(value) is None:
+            raise UsageError(f"{option} {value} names no function", f"{option} FILE.py:FUNCTION")
+    if asked.teacher and "distill" not in kinds:
+        raise UsageError(
+            f"--teacher says nothing: the recipe {recipe.name} has no step distill",
+            "choose a recipe that distils (edgekit recipes list)",
+        )
+    trained = any(trains(step) for step in recipe.step)
+    needs_training = {
+        "--epochs": asked.epochs, "--loss": asked.loss, "--augment": asked.augment,
+    }  # fmt: skip
+    for option, given in needs_training.items():
+        if given is not None and not trained:
+            raise UsageError(
+                f"{option} says nothing: the recipe {recipe.name} does not train",
+                "leave it out, or choose a recipe that trains (edgekit recipes list)",
+            )
+
+
+def _check_without_data(asked: Request, recipe: Recipe) -> None:
+    training = next((step for step in recipe.step if trains(step)), None)
+    if training is not None:
+        raise UsageError(
+            f"the recipe {recipe.name} trains (step {recipe_files.kind(training)}), and --data was"
+            " not given",
+            "add --data SPEC with training data: an .npz with x_train and y_train, an image"
+            " directory with train/, or file.py:function",
+        )
+    given = {
+        "--max-drop": asked.max_drop,
+        "--metric": asked.metric,
+        "--preprocess": asked.preprocess,
+    }
+    for option, value in given.items():
+        if value is not None:
+            raise UsageError(f"{option} says nothing without --data", "add --data SPEC")
+
+
+def steps(asked: Request, recipe: Recipe) -> tuple[RecipeStep, ...]:
+    """A recipe's steps with what the command line says of them, and the simplifications around.
+
+    Raises:
+        UsageError: The recipe simplifies, and simplification was to be left out.
+    """
+    every = [_overridden(step, asked) for step in recipe.step]
+    if not asked.simplify:
+        if any(isinstance(step, SimplifyStep) for step in every):
+            raise UsageError(
+                f"--no-simplify contradicts the recipe {recipe.name}, which simplifies",
+                "leave out one of them",
+            )
+        return tuple(every)
+    trained = [at for at, step in enumerate(every) if trains(step)]
+    finished = trained and any(isinstance(step, SimplifyStep) for step in every[trained[-1] :])
+    if trained and not finished:
+        at = next((at for at, one in enumerate(every) if isinstance(one, QuantizeStep)), len(every))
+        every.insert(at, SimplifyStep(for_inference=True))
+    return (SimplifyStep(for_inference=False), *every)
+
+
+def _overridden(step: RecipeStep, asked: Request) -> RecipeStep:
+    """A step with what the command line says of it."""
+    if asked.epochs is not None and isinstance(step, FinetuneStep | DistillStep):
+        step = msgspec.structs.replace(step, epochs=asked.epochs)
+    if asked.teacher is not None and isinstance(step, DistillStep):
+        step = msgspec.structs.replace(step, teacher=str(asked.teacher))
+    return step
+
+
+def _teacher(steps: Sequence[RecipeStep], trust: bool) -> ModelFile | None:
+    named = {one.teacher for one in steps if isinstance(one, DistillStep) and one.teacher}
+    if len(named) > 1:
+        raise UsageError(
+            f"the recipe names {len(named)} teachers: {', '.join(sorted(named))}",
+            "name one, or leave it to --teacher",
+        )
+    return loading.identify(named.pop(), trust=trust) if named else None
 
 
 def _check_target(planned: Precision | None, profile: Profile | None, recipe: Recipe) -> None:
@@ -147,20 +261,6 @@ def _check_target(planned: Precision | None, profile: Profile | None, recipe: Re
         )
 
 
-def _without_gain(steps: tuple[RecipeStep, ...], profile: Profile | None) -> Iterator[str]:
-    """Steps that buy nothing on the target, as far as its profile knows."""
-    for step in steps:
-        if profile is None or isinstance(step, SimplifyStep):
-            continue
-        technique: Technique = step.precision if isinstance(step, QuantizeStep) else "channels"
-        gain = profile.gain.get(technique)
-        if gain and gain.latency is not None and gain.latency <= 1:
-            yield (
-                f"{technique} is not expected to make the model faster on {profile.name}"
-                f" (latency factor {gain.latency:g}); measure it with edgekit bench"
-            )
-
-
 def _keras_file(model: str | Path, trust: bool) -> ModelFile:
     source = loading.identify(model, trust=trust)
     if source.family != "keras":
@@ -170,3 +270,26 @@ def _keras_file(model: str | Path, trust: bool) -> ModelFile:
             "compress the Keras model that it was made from",
         )
     return source
+
+
+def _request_sha256(
+    asked: Request,
+    recipe: Recipe,
+    preprocess: str,
+    profile: ProfileRef | None,
+    models: Sequence[ModelFile | None],
+) -> str:
+    functions = [asked.metric, asked.loss, asked.augment]
+    return hashing.sha256_json(
+        {
+            "models": [model.sha256 if model else None for model in models],
+            "data": conversion_plan.data_sha256(asked.data) if asked.data else None,
+            "functions": [conversion_plan.metric_sha256(named) for named in functions],
+            "recipe": recipe_files.sha256(recipe),
+            "profile": profile.sha256 if profile else None,
+            "versions": manifest.versions(),
+            "options": [
+                preprocess, *functions, asked.simplify, asked.seed, asked.epochs, asked.max_drop,
+            ],
+        }
+    )  # fmt: skip

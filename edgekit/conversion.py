@@ -20,6 +20,7 @@ from edgekit import (
     chunks,
     conversion_plan,
     files,
+    gains,
     hardware,
     ladder,
     loading,
@@ -72,6 +73,7 @@ def convert(
     output_type: IoType | None = None,
     batch: str = "1",
     max_drop: float | None = None,
+    simplify: bool = True,
     output: str | Path,
     seed: int = 0,
     trust: bool = False,
@@ -92,6 +94,7 @@ def convert(
         output_type: Likewise for outputs.
         batch: "N" (static) or "dynamic".
         max_drop: Largest accuracy loss allowed, absolute in the metric (0.01 is one point).
+        simplify: First remove identities and dead channels from Keras models.
         output: The artifact to write; its suffix is that of the target's format.
         seed: Of every random draw.
         trust: Load models whose code cannot be known to be safe.
@@ -110,7 +113,7 @@ def convert(
     resolved, source, profile = conversion_plan.resolve(
         model, target=target, precision=precision, data=data, preprocess=preprocess, metric=metric,
         input_type=input_type, output_type=output_type, batch=batch, max_drop=max_drop,
-        output=output, seed=seed, trust=trust,
+        simplify=simplify, output=output, seed=seed, trust=trust,
     )  # fmt: skip
     found = manifest.up_to_date(output, resolved.request_sha256)
     if found and not force:
@@ -140,6 +143,7 @@ class Prepared:
     hub: Path
     sampled: Sampled
     notes: tuple[str, ...]
+    simplified: Step | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +177,32 @@ def _prepare(
         hub_kind = _hub(source, registry.artifact_format(profile.format))
         if source.family != "keras":
             return Prepared(info, Path(source.path), sampled, info.notes)
+        simplified, warnings = _simplify(resolved, profile, worker, sampled, progress)
         progress(f"exporting to {hub_kind}")
         hub = directory / f"hub.{hub_kind}"
         exported = worker.call(f"export_{hub_kind}", path=str(hub), batch=resolved.batch)
-    return Prepared(info, hub, sampled, (*info.notes, *exported.get("notes", ())))
+    notes = (*info.notes, *warnings, *exported.get("notes", ()))
+    return Prepared(info, hub, sampled, notes, simplified)
+
+
+def _simplify(
+    resolved: ConversionPlan,
+    profile: Profile,
+    worker: Worker,
+    sampled: Sampled,
+    progress: Progress,
+) -> tuple[Step | None, tuple[str, ...]]:
+    """Has the source simplified; where that cannot be, the conversion goes on and says so."""
+    if not resolved.simplify:
+        return None, ()
+    progress("removing what changes no output")
+    multiple = profile.channel_multiple
+    made = worker.call("simplify", samples=str(sampled.calibration), multiple=multiple)
+    if made["report"] is not None:
+        return Step("simplify", {"multiple": multiple, **made["report"]}), ()
+    warning = f"the model was converted as it is, without simplification: {made['obstacle']}"
+    progress(f"warning: {warning}")
+    return Step("simplify", {"obstacle": made["obstacle"]}), (warning,)
 
 
 def _make(
@@ -283,11 +309,12 @@ def _publish(
         model_name=model_name,
         data=sampled.data,
         profile=hardware.reference(target),
+        claims=gains.of_conversion(Path(source.path), built.choice.precision, target),
         parents=parents,
         inputs=built.inputs,
         outputs=built.outputs,
         runtime_options=built.runtime_options,
-        steps=(_step(resolved, built),),
+        steps=(*([prepared.simplified] if prepared.simplified else []), _step(resolved, built)),
         calibration=outcome.calibration,
         float_layers=built.choice.float_layers,
         parity=outcome.parity,

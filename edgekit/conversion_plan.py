@@ -41,6 +41,7 @@ def resolve(
     output_type: IoType | None,
     batch: str,
     max_drop: float | None,
+    simplify: bool,
     output: Path,
     seed: int,
     trust: bool,
@@ -68,7 +69,8 @@ def resolve(
     chosen = precision or planned or profile.precision.default
     _check_precision(chosen, profile, data, planned)
     wanted, notes = preprocess_of(source, preprocess)
-    options = [chosen, wanted, metric, input_type, output_type, batch, max_drop, seed]
+    simplified = simplify and source.family == "keras"
+    options = [chosen, wanted, metric, input_type, output_type, batch, max_drop, seed, simplified]
     request_sha256 = _request_sha256(source, data, metric, target, options)
     own_types = profile.precision if chosen in STATIC_PRECISIONS else None
     plan = ConversionPlan(
@@ -84,6 +86,7 @@ def resolve(
         batch=_batch(batch, profile),
         threads=profile.litert.threads if profile.litert else 1,
         preprocess=wanted,
+        simplify=simplified,
         data=data,
         metric=metric,
         max_drop=max_drop,

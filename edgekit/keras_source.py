@@ -17,8 +17,10 @@ import tensorflow as tf
 
 from edgekit import chunks, frozen_graph, keras_export, keras_layers, loading
 from edgekit.chunks import Arrays
-from edgekit.errors import DataError, one_line
-from edgekit.keras_loading import Loaded, load
+from edgekit.compression.identities import WITHOUT_OPERATOR
+from edgekit.compression.simplify import simplify
+from edgekit.errors import DataError, EdgekitError, one_line
+from edgekit.keras_loading import LOADER_ERRORS, Loaded, load, of_model
 from edgekit.targets import runner_error
 from edgekit.targets.runner import batching
 from edgekit.targets.runner.protocol import RunnerError
@@ -26,6 +28,8 @@ from edgekit.types import LayerInfo, ModelFile, ModelInfo
 
 BATCH_ELEMENTS = 1 << 18
 MAX_BATCH = 64
+PROBES = 4
+"""Real samples that a simplified model is compared on before it is exported."""
 
 
 class Source:
@@ -70,6 +74,40 @@ class Source:
         session = _Session(self._model(), function, batch)
         chunks.write(Path(outputs), (session.run(batch) for batch in chunks.read(Path(samples))))
 
+    def simplify(self, samples: str, multiple: int) -> dict[str, Any]:
+        """Removes what does not change the outputs, and would change what is exported.
+
+        Converters see the model at inference and fold batch normalization themselves: Dropout and
+        BatchNormalization leave no operator in TFLite, whether they are removed here or not. What
+        they cannot know is which channels are dead.
+
+        Args:
+            samples: A directory of `edgekit.chunks` with real inputs to compare on.
+            multiple: Channel counts that are multiples of this stay so.
+
+        Returns:
+            `report`: a `types.Simplification` as plain data, None if the model was left as it is
+            because it cannot be taken apart; `obstacle` then says why.
+        """
+        loaded = self._model()
+        if loaded.model is None:
+            return {"report": None, "obstacle": "it carries its computation only, and no layers"}
+        try:
+            changed, report = simplify(
+                loaded.model,
+                probes=self._probes(Path(samples)),
+                multiple=multiple,
+                not_alone=WITHOUT_OPERATOR,
+            )
+            if changed is not loaded.model:
+                self._replace(changed)
+        except EdgekitError as error:
+            return {"report": None, "obstacle": error.message}
+        except LOADER_ERRORS as error:
+            brief = one_line(str(error))[:200] or type(error).__name__
+            return {"report": None, "obstacle": f"Keras cannot rebuild it: {brief}"}
+        return {"report": msgspec.to_builtins(report), "obstacle": None}
+
     def export_tflite(self, path: str, batch: int | None = 1) -> dict[str, Any]:
         """Writes a float32 .tflite; `batch` None leaves the batch dynamic.
 
@@ -90,6 +128,21 @@ class Source:
     def _model(self) -> Loaded:
         assert self._loaded is not None, "open comes first"
         return self._loaded
+
+    def _replace(self, model: Any) -> None:
+        """Goes on with another Keras model of the same inputs and outputs."""
+        old = self._model()
+        self._loaded = of_model(model, old.generation, old.notes)
+        self._functions = {}
+        gc.collect()  # the model before and what was traced of it hold each other
+
+    def _probes(self, samples: Path) -> list[Arrays]:
+        """A few samples; none where there are fewer than the model's fixed batch."""
+        count = self._fixed_batch() or min(PROBES, _predict_batch(self._model()))
+        first = next(iter(chunks.read(samples)))
+        if self._fixed_batch() and min(map(len, first.values())) < count:
+            return []
+        return [{name: array[:count] for name, array in first.items()}]
 
     def _function(self, batch: int | None) -> Any:
         if batch not in self._functions:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -78,7 +78,11 @@ def identify(path: str | Path, *, trust: bool = False, isolated: bool = True) ->
 
 @contextlib.contextmanager
 def opened(
-    file: ModelFile, *, trust: bool = False, reference: str | None = None
+    file: ModelFile,
+    *,
+    trust: bool = False,
+    reference: str | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[Worker, ModelInfo]]:
     """A worker with the model open in it, and what the model is.
 
@@ -86,13 +90,15 @@ def opened(
         file: What `identify` found.
         trust: Run code that the file carries.
         reference: `module:Class` of a source that can do more than the family's own.
+        environment: Variables of the worker beyond this process's own.
 
     Raises:
         ModelError: It cannot be opened, or its loader crashed on it.
         MissingExtra: The framework that reads it is not installed.
     """
     own = registry.source_reference(file.family)
-    with Worker(reference or own, f"loading {file.path}") as worker:
+    what = f"loading {file.path}"
+    with Worker(reference or own, what, environment=environment) as worker:
         try:
             answer = worker.call("open", path=file.path, trust=trust)
         except ConversionError as error:

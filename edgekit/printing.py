@@ -128,7 +128,11 @@ def shape(dimensions: tuple[Dimension, ...]) -> str:
 def dry_run(plan: DryRun) -> RenderableType:
     """What a command would do."""
     return facts(
-        [*(("would run", line) for line in plan.runs), *(("would write", to) for to in plan.writes)]
+        [
+            *(("would run", line) for line in plan.runs),
+            *(("would write", to) for to in plan.writes),
+            *(("expected", sentence) for sentence in plan.expected),
+        ]
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
-from edgekit import printing, units
+from edgekit import printing, printing_claims, units
 from edgekit.bench_rounds import ENOUGH
 from edgekit.types import Accuracy, BenchReport, Comparison, DeviceInfo, Latency, Result
 
@@ -46,6 +46,7 @@ def bench(report: BenchReport, *, detailed: bool = False) -> RenderableType:
     details = [_detail_row(result, names) for result in report.results]
     return printing.stack(
         *(_device_table(report, url, names) for url in devices),
+        printing_claims.claims(report, names),
         printing.table(_DETAIL_COLUMNS, details) if detailed else None,
         *(_operators(result, names) for result in report.results if result.operators),
         printing.facts(_legend(report)),
@@ -219,6 +220,7 @@ def _warnings(report: BenchReport) -> Iterator[str]:
         names = dict.fromkeys(result.artifact.path for result in results)
         everything = len(results) == len(report.results)
         yield text if everything else f"{', '.join(names)}: {text}"
+    yield from printing_claims.shortfalls(report)
 
 
 def _qualifications(result: Result) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from rich.console import RenderableType
@@ -23,7 +24,7 @@ def compress(made: Manifest, output: Path, *, detailed: bool = False) -> Rendera
     """
     judged = f"accuracy ({made.steps[0].detail['accuracy_role'] or 'no data'})"
     columns = [
-        ("step", False), ("parameters", True), ("channels removed", True), (".keras", True),
+        ("step", False), ("parameters", True), ("MACs", True), ("zeros", True), (".keras", True),
         ("gzip", True), (judged, True), ("seconds", True),
     ]  # fmt: skip
     rows = [_row(number, step, made.timing) for number, step in enumerate(made.steps)]
@@ -74,7 +75,7 @@ def _accuracy(found: Accuracy) -> str:
 def _row(number: int, step: Step, timing: dict[str, float]) -> printing.Row:
     detail = step.detail
     if "size_bytes" not in detail:
-        return [f"{step.name} ({detail['precision']}, by convert)", *[units.NOT_MEASURED] * 6]
+        return [f"{step.name} ({detail['precision']}, by convert)", *[units.NOT_MEASURED] * 7]
     accuracy: printing.Cell = units.NOT_MEASURED
     if detail["accuracy"] is not None:
         found = msgspec.convert(detail["accuracy"], Accuracy)
@@ -82,14 +83,26 @@ def _row(number: int, step: Step, timing: dict[str, float]) -> printing.Row:
         accuracy = printing.two_lines(units.metric(found.metric, found.value), interval)
     spent_s = timing.get(f"step{number}_{step.name}_s", timing.get("source_s"))
     return [
-        step.name,
+        printing.two_lines(step.name, _removed(detail)),
         f"{detail['parameters_after']:,}",
-        str(detail["channels_removed"]) if number else units.NOT_MEASURED,
+        units.count(detail["macs_after"]),
+        f"{detail['sparsity']:.1%}",
         units.size(detail["size_bytes"]),
         units.size(detail["gzip_bytes"]),
         accuracy,
         f"{spent_s:.1f}" if spent_s is not None else units.NOT_MEASURED,
     ]
+
+
+def _removed(detail: dict[str, Any]) -> str:
+    """What a step did beside its figures, in a few words."""
+    if detail["channels_removed"]:
+        return f"−{detail['channels_removed']} channels"
+    trained = detail.get("training")
+    if trained:
+        last = trained[-1]
+        return f"epoch {last['best_epoch']} of {last['history'][-1]['epoch']} kept"
+    return ""
 
 
 def _removals(steps: tuple[Step, ...]) -> RenderableType:

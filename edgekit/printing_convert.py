@@ -29,6 +29,7 @@ def plan(planned: ConversionPlan) -> RenderableType:
         ("from", f"{planned.model} ({planned.source_format})"),
         ("input", f"{planned.input_type}, batch {batch}, preprocessing {planned.preprocess}"),
         ("output", planned.output_type),
+        ("simplified first", "yes" if planned.simplify else "no"),
         ("data", planned.data or "none"),
     ]
     if planned.max_drop is not None:
@@ -58,6 +59,9 @@ def _facts(made: Manifest, output: Path) -> Iterator[tuple[str, printing.Cell]]:
     yield "manifest", str(manifests.path_for(output))
     yield "format", f"{artifact.format} {artifact.precision or ''}{target}"
     yield "from", made.source.path
+    simplified = _simplified(made)
+    if simplified:
+        yield "simplified", simplified
     yield from (("input", printing.tensor(spec)) for spec in made.inputs)
     yield from (("output", printing.tensor(spec)) for spec in made.outputs)
     if made.calibration:
@@ -68,6 +72,23 @@ def _facts(made: Manifest, output: Path) -> Iterator[tuple[str, printing.Cell]]:
         yield "parity", _parity(made.parity)
     if made.accuracy:
         yield "accuracy", _accuracy(made.source_accuracy, made.accuracy)
+
+
+def _simplified(made: Manifest) -> str | None:
+    """What was taken out before conversion, on one line; None if it was nothing."""
+    step = next((step for step in made.steps if step.name == "simplify"), None)
+    removed = step.detail.get("removed", ()) if step else ()
+    if step is None or not removed:
+        return None
+    channels = sum(entry["channels"] or 0 for entry in removed)
+    layers = sum(entry["channels"] is None for entry in removed)
+    parts = [
+        f"{count} {what}{'s' * (count > 1)}"
+        for count, what in ((channels, "dead channel"), (layers, "layer without effect"))
+        if count
+    ]
+    before, after = step.detail["parameters_before"], step.detail["parameters_after"]
+    return f"{' and '.join(parts)} removed: {before:,} → {after:,} parameters"
 
 
 def _sizes(made: Manifest) -> str:

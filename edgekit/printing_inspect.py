@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.text import Text
 
-from edgekit import printing, units
+from edgekit import printing, printing_explained, units
 from edgekit.types import Dimension, Finding, InspectReport, LayerInfo, ModelInfo, TargetFindings
 
 
 def inspect(report: InspectReport) -> RenderableType:
-    """The model, its layers, and a block per target."""
+    """The model, its layers, and a block per target and recipe."""
     model = report.model
     return printing.stack(
         printing.facts(_facts(model)),
@@ -22,6 +22,7 @@ def inspect(report: InspectReport) -> RenderableType:
             map(_layer, model.layers),
         ),
         *map(_target, report.targets),
+        printing_explained.recipe(report.recipe) if report.recipe else None,
         printing.warnings(_warnings(model)),
     )  # fmt: skip
 

@@ -14,11 +14,12 @@ import msgspec
 
 from edgekit import hashing
 from edgekit.errors import RecipeError
-from edgekit.types import QuantizeStep, Recipe, RecipeStep
+from edgekit.types import ChannelsStep, QuantizeStep, Recipe, RecipeStep
 
 MAX_FILE_BYTES = 1 << 20
 LISTS_THEM = "edgekit recipes list names them all; a file of your own is given as PATH.toml"
 
+_AMOUNTS = ("ratio", "max_macs", "max_parameters")
 _KINDS = {str(step.__struct_config__.tag): step for step in get_args(RecipeStep)}
 _MESSAGE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>[^`]*)`)?$")
 _FIELD = re.compile(r"Object (contains unknown|missing required) field `(.*)`")
@@ -41,12 +42,15 @@ def load(name_or_path: str | Path) -> Recipe:
     """
     text = str(name_or_path)
     where, table = _read(text)
-    for number, step in enumerate(_steps(table)):
-        _check_kind(step, number, where)
+    for number, written in enumerate(_steps(table)):
+        _check_kind(written, number, where)
     try:
         recipe = msgspec.convert(table, Recipe, strict=True)
     except msgspec.ValidationError as error:
         raise RecipeError(f"{where}: {_explain(str(error), table)}", "correct that key") from None
+    for number, step in enumerate(recipe.step):
+        if isinstance(step, ChannelsStep):
+            _check_amount(step, number, where)
     planned = [at for at, step in enumerate(recipe.step) if isinstance(step, QuantizeStep)]
     if planned and planned != [len(recipe.step) - 1]:
         raise RecipeError(
@@ -107,6 +111,18 @@ def _check_kind(step: dict[str, Any], number: int, where: str) -> None:
             f" it has: {', '.join(_KINDS)}",
             f"did you mean {close[0]}?" if close else "leave that step out",
         )
+
+
+def _check_amount(step: ChannelsStep, number: int, where: str) -> None:
+    given = [key for key in _AMOUNTS if getattr(step, key) is not None]
+    if len(given) == 1:
+        return
+    came = f"has {' and '.join(given)}" if given else "says not how much goes"
+    raise RecipeError(
+        f"{where}: step[{number}] (channels) {came}; exactly one of"
+        f" {', '.join(_AMOUNTS)} is wanted",
+        "write ratio = 0.5, max_macs = 0.25 or max_parameters = 100000",
+    )
 
 
 def _explain(message: str, table: dict[str, Any]) -> str:

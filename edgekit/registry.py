@@ -117,6 +117,11 @@ def source_reference(name: str) -> str:
     return _reference("source", name, "Source")
 
 
+def source(name: str) -> ModuleType:
+    """The module that reads models of a format family, imported into this process."""
+    return _load("source", name)
+
+
 def runtime(name: str) -> ModuleType:
     """The runner's module that executes artifacts with a runtime."""
     return _load("runtime", name)

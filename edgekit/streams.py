@@ -7,11 +7,21 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from edgekit.errors import OutputError
 
-Say = Callable[[str], None]
+BAR_CELLS = 24
+
+
+class Say(Protocol):
+    """Says on stderr what is being done."""
+
+    def __call__(self, message: str, /) -> None:
+        """One message."""
+
+    def bar(self, share: float, text: str) -> None:
+        """How much of a piece of work is done, 0 to 1; shown on a terminal only."""
 
 
 def write_result(text: str) -> None:
@@ -57,7 +67,7 @@ def printable(text: str) -> str:
 
 @contextlib.contextmanager
 def progress(verbosity: int) -> Iterator[Say]:
-    """Yields a function that says on stderr what is being done.
+    """Yields what says on stderr what is being done.
 
     One live line on a terminal, on which only messages that start with "warning" stay; a plain
     line per message elsewhere; nothing with `-q`. With `-v` each message stays, with the seconds
@@ -65,12 +75,50 @@ def progress(verbosity: int) -> Iterator[Say]:
     """
     stream: TextIO | None = sys.stderr
     if verbosity < 0 or stream is None:
-        yield lambda _message: None
+        yield _Lines(lambda _message: None)
     elif stream.isatty():
         with _live_line(verbosity) as say:
             yield say
     else:
-        yield _timed(write_note) if verbosity > 0 else write_note
+        yield _Lines(_timed(write_note) if verbosity > 0 else write_note)
+
+
+class _Lines:
+    """A line per message, and no bars."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+
+    def __call__(self, message: str, /) -> None:
+        self._write(message)
+
+    def bar(self, share: float, text: str) -> None:
+        """Nothing: a log is no place for a bar."""
+
+
+class _LiveLine:
+    """One line of a terminal that changes; `keep` writes one that stays."""
+
+    def __init__(
+        self, update: Callable[[str], None], keep: Callable[[str], None], verbosity: int
+    ) -> None:
+        self._update = update
+        self._keep = keep
+        self._keep_timed = _timed(keep)
+        self._verbosity = verbosity
+
+    def __call__(self, message: str, /) -> None:
+        line = printable(message)
+        self._update(line)
+        if self._verbosity > 0:
+            self._keep_timed(line)
+        elif line.startswith("warning"):
+            self._keep(line)
+
+    def bar(self, share: float, text: str) -> None:
+        """Draws the share before the text."""
+        full = round(min(max(share, 0.0), 1.0) * BAR_CELLS)
+        self._update(f"{'━' * full}{'─' * (BAR_CELLS - full)} {share:4.0%} {printable(text)}")
 
 
 @contextlib.contextmanager
@@ -80,24 +128,14 @@ def _live_line(verbosity: int) -> Iterator[Say]:
 
     console = Console(stderr=True)
     with console.status(Text("")) as status:
-
-        def keep(line: str) -> None:
-            console.print(Text(line))
-
-        keep_timed = _timed(keep)
-
-        def say(message: str) -> None:
-            line = printable(message)
-            status.update(Text(line))
-            if verbosity > 0:
-                keep_timed(line)
-            elif line.startswith("warning"):
-                keep(line)
-
-        yield say
+        yield _LiveLine(
+            lambda line: status.update(Text(line)),
+            lambda line: console.print(Text(line)),
+            verbosity,
+        )
 
 
-def _timed(say: Say) -> Say:
+def _timed(say: Callable[[str], None]) -> Callable[[str], None]:
     start_s = time.monotonic()
     return lambda message: say(f"[{time.monotonic() - start_s:6.1f} s] {message}")
 

@@ -172,7 +172,10 @@ Technique = Literal[
     "fp32", "fp16", "int8", "int8-dynamic", "int8-weight", "int4-weight", "int16x8",
     "channels", "prune", "cluster",
 ]  # fmt: skip
-"""What a profile's `[gain]` can speak of: the precisions, and the compression techniques."""
+"""What a profile's `[gain]` can speak of: the precisions, and the compression techniques.
+
+`channels` means half of the channels of every layer, `prune` 80 % of the weights in no pattern.
+"""
 
 
 class Gain(Struct, frozen=True, forbid_unknown_fields=True):
@@ -272,11 +275,12 @@ class TargetFindings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class InspectReport(Struct, frozen=True, forbid_unknown_fields=True):
-    """What `edgekit inspect` says: the model, and each target that was asked about."""
+    """What `edgekit inspect` says: the model, and each target and recipe that was asked about."""
 
     schema: Literal["edgekit.inspect/1"]
     model: ModelInfo
     targets: tuple[TargetFindings, ...] = ()
+    recipe: RecipeFindings | None = None
 
 
 class ProfileList(Struct, frozen=True, forbid_unknown_fields=True):
@@ -298,6 +302,12 @@ class ProfileReport(Struct, frozen=True, forbid_unknown_fields=True):
 # ------------------------------------------------------------------------------------ recipes
 
 
+Budget = Annotated[int, Meta(ge=1)] | Annotated[float, Meta(gt=0, lt=1)]
+"""A number, or a share of what the source has."""
+
+Epochs = Annotated[int, Meta(ge=1, le=10_000)]
+
+
 class SimplifyStep(
     Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="simplify"
 ):
@@ -313,11 +323,53 @@ class SimplifyStep(
 class ChannelsStep(
     Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="channels"
 ):
-    """Removes the least important share `ratio` of the channels, per layer or over all of them."""
+    """Removes the least important channels.
 
-    ratio: Annotated[float, Meta(gt=0, lt=1)]
-    criterion: Literal["l1", "l2", "bn-scale"] = "l1"
+    Exactly one of `ratio` (a share of the channels, per layer or over all of them), `max_macs` and
+    `max_parameters` (a number, or a share below 1 of the source's) says how far. With several
+    `iterations` the model is trained for `epochs` after each but the last.
+    """
+
+    ratio: Annotated[float, Meta(gt=0, lt=1)] | None = None
+    max_macs: Budget | None = None
+    max_parameters: Budget | None = None
+    criterion: Literal["l1", "l2", "bn-scale", "taylor"] = "l1"
     scope: Literal["layer", "global"] = "layer"
+    iterations: Annotated[int, Meta(ge=1, le=100)] = 1
+    epochs: Epochs = 1
+
+
+class FinetuneStep(
+    Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="finetune"
+):
+    """Trains on the labels. None: what `compress` finds suitable, and says.
+
+    Training ends after `patience` epochs without improvement on the choosing samples, and the best
+    epoch is kept, even if that is the one before training.
+    """
+
+    epochs: Epochs = 10
+    learning_rate: PositiveFloat | None = None
+    patience: PositiveInt | None = None
+    batch_size: PositiveInt | None = None
+
+
+class DistillStep(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="distill"):
+    """Trains on the outputs of a teacher: by default the source, as it was before compression.
+
+    `weight` is the teacher's share of the loss, the labels have the rest. `features` also makes
+    inner activations alike, through a learned projection: true for pairs that are found by their
+    shapes, or names as "layer" or "layer=teacher_layer".
+    """
+
+    teacher: str | None = None
+    temperature: Annotated[float, Meta(gt=0, le=100)] = 4.0
+    weight: Annotated[float, Meta(gt=0, le=1)] = 0.9
+    features: bool | tuple[str, ...] = False
+    epochs: Epochs = 10
+    learning_rate: PositiveFloat | None = None
+    patience: PositiveInt | None = None
+    batch_size: PositiveInt | None = None
 
 
 class QuantizeStep(
@@ -329,7 +381,7 @@ class QuantizeStep(
     precision: Precision = "int8"
 
 
-RecipeStep = SimplifyStep | ChannelsStep | QuantizeStep
+RecipeStep = SimplifyStep | ChannelsStep | FinetuneStep | DistillStep | QuantizeStep
 """One `[[step]]` of a recipe; its `kind` says which."""
 
 
@@ -385,6 +437,54 @@ class Simplification(Struct, frozen=True, forbid_unknown_fields=True):
     parameters_before: int
     parameters_after: int
     largest_difference: float | None
+
+
+class Claim(Struct, frozen=True, forbid_unknown_fields=True):
+    """What one step is expected to buy on a target, before it is measured: factors as in `Gain`.
+
+    `step` is the kind of a recipe's step, or "convert"; `technique` what the profile's `[gain]`
+    calls it, None where the step promises no gain. `share` is the share of the channels or weights
+    that goes, None where a budget decides. `macs` is counted and not expected:
+    multiply-accumulates before over after. `sources` gives, for each figure, where it comes from;
+    `note` says what is not known and why.
+    """
+
+    step: str
+    technique: Technique | None
+    target: str | None
+    latency: PositiveFloat | None = None
+    raw_size: PositiveFloat | None = None
+    zipped_size: PositiveFloat | None = None
+    share: float | None = None
+    macs: PositiveFloat | None = None
+    sources: dict[str, str] = {}
+    note: str = ""
+
+
+class StepFindings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What one step of a recipe would do to a model, layer by layer; nothing was run.
+
+    `applies` are layers that the step may change, `stays` those that it leaves alone, with the
+    reason; `channels` counts those that would go or may go.
+    """
+
+    kind: str
+    settings: str
+    applies: tuple[Removal, ...] = ()
+    stays: tuple[Removal, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    claim: Claim | None = None
+
+
+class RecipeFindings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a recipe would do to a model, for a target if one was named."""
+
+    name: str
+    title: str
+    sha256: str
+    target: str | None
+    steps: tuple[StepFindings, ...]
 
 
 # ----------------------------------------------------------------------------------- manifest
@@ -458,10 +558,43 @@ class Accuracy(Struct, frozen=True, forbid_unknown_fields=True):
     higher_is_better: bool = True
 
 
+class EpochRecord(Struct, frozen=True, forbid_unknown_fields=True):
+    """One epoch: its mean loss on training data, and the accuracy on the choosing samples.
+
+    Epoch 0 is the state before training, and has no loss.
+    """
+
+    epoch: int
+    loss: float | None
+    accuracy: Accuracy
+
+
+Stopped = Literal["epochs", "patience", "not finite"]
+"""Why a training ended."""
+
+
+class Trained(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What one training did.
+
+    `failed_at_step` is the step, counted from the first, whose loss was no finite number: it was
+    not applied, and training ended there.
+    """
+
+    loss: str
+    learning_rate: float
+    batch_size: int
+    steps_per_epoch: int
+    best_epoch: int
+    stopped: Stopped
+    failed_at_step: int | None
+    history: tuple[EpochRecord, ...]
+    notes: tuple[str, ...] = ()
+
+
 class ConversionPlan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a conversion will do, with every default resolved; `--dry-run` prints it.
 
-    `batch` None is dynamic. `outputs` are the files that will be written, manifest last.
+    `batch` None is dynamic. `simplify`: lossless simplification comes first; of Keras models only.
     """
 
     schema: Literal["edgekit.plan/1"] = "edgekit.plan/1"
@@ -477,6 +610,7 @@ class ConversionPlan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     batch: int | None
     threads: int
     preprocess: str
+    simplify: bool
     data: str | None
     metric: str | None
     max_drop: float | None
@@ -526,7 +660,8 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What stands beside each output: `OUT.edgekit.json`.
 
     Equal for equal inputs, seed and versions, outside `timing` and `environment`.
-    `planned_precision` is what a recipe leaves to `convert`.
+    `planned_precision` is what a recipe leaves to `convert`. `claims` say what the steps are
+    expected to buy on the profile's target, against the float model before any of them.
     """
 
     schema: Literal["edgekit.manifest/1"] = "edgekit.manifest/1"
@@ -542,6 +677,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     recipe_sha256: str | None = None
     planned_precision: Precision | None = None
     profile: ProfileRef | None = None
+    claims: tuple[Claim, ...] = ()
     parents: tuple[FileRef, ...] = ()
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
@@ -679,8 +815,27 @@ class Result(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     timing: dict[str, float] = {}
 
 
+class ClaimCheck(Struct, frozen=True, forbid_unknown_fields=True):
+    """What manifests claim of a candidate against its baseline, beside what was measured.
+
+    Factors as in `Gain`; a claim of None was not made, or not for where it was measured. `macs` is
+    baseline's multiply-accumulates over candidate's, where the manifests counted them.
+    `shortfalls` say in words where less came than was claimed.
+    """
+
+    target: str
+    claimed: Gain
+    measured: Gain
+    macs: float | None = None
+    sources: tuple[str, ...] = ()
+    shortfalls: tuple[str, ...] = ()
+
+
 class Comparison(Struct, frozen=True, forbid_unknown_fields=True):
-    """Two artifacts measured interleaved: candidate latency / baseline latency, by SHA-256."""
+    """Two artifacts measured interleaved: candidate latency / baseline latency, by SHA-256.
+
+    `claim` is None where the manifests claim nothing of the one against the other.
+    """
 
     baseline: str
     candidate: str
@@ -689,6 +844,7 @@ class Comparison(Struct, frozen=True, forbid_unknown_fields=True):
     ratio_ci95: tuple[float, float]
     different: bool
     rounds: int
+    claim: ClaimCheck | None = None
 
 
 class BenchReport(Struct, frozen=True, forbid_unknown_fields=True):
@@ -710,11 +866,15 @@ class SchemaList(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DryRun(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a command with `--dry-run` would do: what it would run, and the files it would write."""
+    """What a command with `--dry-run` would do: what it would run, and the files it would write.
+
+    `expected` is what the target's profile says that it would buy.
+    """
 
     schema: Literal["edgekit.dry-run/1"]
     runs: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+    expected: tuple[str, ...] = ()
 
 
 # ------------------------------------------------------------------------------------- doctor

@@ -42,3 +42,17 @@ class Cases:
     def parameters(self, path: str) -> int:
         """As Keras counts them."""
         return int(keras.saving.load_model(path).count_params())
+
+    def widths(self, path: str) -> dict[str, int]:
+        """Output channels of the layers that have a kernel."""
+        layers = keras.saving.load_model(path).layers
+        return {one.name: int(one.output.shape[-1]) for one in layers if hasattr(one, "kernel")}
+
+    def student(self, output: str, classes: int) -> None:
+        """Saves a small untrained net for the demo's images, under names of its own."""
+        keras.utils.set_random_seed(1)
+        layers = keras.layers
+        image = keras.Input((8, 8, 1), name="pixels")
+        x = layers.Conv2D(8, 3, strides=2, activation="relu", name="digit")(image)
+        x = layers.Flatten()(layers.Rescaling(0.1)(x))
+        keras.Model(image, layers.Dense(classes, activation="softmax")(x)).save(output)

@@ -26,7 +26,7 @@ from edgekit.errors import (
     UsageError,
     UserError,
 )
-from edgekit.types import BenchReport, DataRef, Manifest, ProfileRef, TensorSpec
+from edgekit.types import BenchReport, Claim, DataRef, Gain, Manifest, ProfileRef, TensorSpec
 
 _SPEC = importlib.util.spec_from_file_location(
     "tiny_models", Path(__file__).parent / "targets" / "tiny_models.py"
@@ -175,6 +175,22 @@ def test_one_artifact_and_one_device_need_no_list(form, tmp_path):
     artifact = tiny.dense_tflite(tmp_path / "m.tflite")
     (result,) = benching.bench(form(artifact), budget_s=SHORT_S, devices="local").results
     assert (result.artifact.path, result.device.url) == (str(artifact), "local")
+
+
+def test_what_manifests_claim_stands_beside_what_was_measured(tmp_path):
+    first = tiny.dense_tflite(tmp_path / "first.tflite")
+    second = tiny.dense_tflite(tmp_path / "second.tflite", None)
+    write_manifest(first, "host", claims=(Claim("convert", "fp32", "host", 1.0, 1.0, 1.0),))
+    impossible = Claim("convert", "int8", "host", 1000.0, 4.0, None)
+    write_manifest(second, "host", claims=(impossible,))
+    (compared,) = benching.bench([first, second], budget_s=SHORT_S).comparison
+    assert compared.claim.claimed == Gain(1000.0, 4.0, None)
+    assert compared.claim.measured.latency == pytest.approx(1 / compared.ratio)
+    sizes = [path.stat().st_size for path in (first, second)]
+    assert compared.claim.measured.raw_size == pytest.approx(sizes[0] / sizes[1])
+    speed, size = compared.claim.shortfalls
+    assert "expected was 1000× as fast" in speed
+    assert "expected was 4.00× smaller" in size
 
 
 def test_artifacts_that_infer_another_number_of_samples_are_not_compared(tmp_path):

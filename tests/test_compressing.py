@@ -23,6 +23,15 @@ from edgekit.workers import Worker
 MODEL = Path(str(resources.files("edgekit") / "demo_digits.keras"))
 DATA = str(resources.files("edgekit") / "demo_digits.npz")
 
+UNTRAINED = """name = "untrained"
+[[step]]
+kind = "channels"
+ratio = 0.5
+[[step]]
+kind = "quantize"
+precision = "int8"
+"""
+
 pytestmark = pytest.mark.skipif(
     bool(registry.missing(registry.SOURCES["keras"])), reason="TensorFlow is not installed"
 )
@@ -45,8 +54,9 @@ def lossless(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def halved(tmp_path_factory):
-    output = tmp_path_factory.mktemp("halved") / "m.keras"
-    made = compressing.compress(MODEL, recipe="channels50-int8", data=DATA, output=output)
+    directory = tmp_path_factory.mktemp("halved")
+    output = directory / "m.keras"
+    made = compressing.compress(MODEL, recipe=_recipe(directory), data=DATA, output=output)
     return output, made
 
 
@@ -166,7 +176,7 @@ def test_a_plan_of_a_file_that_changed_since_is_not_followed(halved, tmp_path):
 
 def test_without_data_the_price_is_said_to_be_unknown(tmp_path):
     made = compressing.compress(
-        MODEL, recipe="channels25", target="cortex-m7", output=tmp_path / "m.keras"
+        MODEL, recipe=_recipe(tmp_path), target="cortex-m7", output=tmp_path / "m.keras"
     )
     assert made.accuracy is None
     assert "it was not measured how much" in made.warnings[-1]
@@ -219,14 +229,18 @@ def test_a_saved_model_that_is_not_the_one_in_memory_is_refused(tmp_path):
             worker.call("check_saved", path=str(damaged), trust=False)
         with pytest.raises(OutputError, match="cannot write"):
             worker.call("save", path=str(tmp_path / "missing" / "m.keras"))
-        worker.call("apply_channels", ratio=0.5, criterion="l2", scope="global", multiple=1)
+        worker.call(
+            "apply_channels", ratio=0.5, max_macs=None, max_parameters=None, criterion="l2",
+            scope="global", multiple=1,
+        )  # fmt: skip
         with pytest.raises(ModelError, match="loads other weights"):
             worker.call("check_saved", path=str(MODEL), trust=False)
 
 
 def test_the_command_prints_a_table_and_json(tmp_path, capsys):
     output = tmp_path / "m.keras"
-    line = ["compress", str(MODEL), "--recipe", "channels50", "--data", DATA, "-o", str(output)]
+    recipe = _recipe(tmp_path)
+    line = ["compress", str(MODEL), "--recipe", recipe, "--data", DATA, "-o", str(output)]
     assert cli.main([*line, "--dry-run"]) == 0
     assert "channels ratio 0.5" in capsys.readouterr().out
     assert not output.exists()
@@ -235,7 +249,13 @@ def test_the_command_prints_a_table_and_json(tmp_path, capsys):
     assert "9,038" in shown
     assert "without training" in shown
     assert cli.main([*line, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["recipe"] == "channels50"
+    assert json.loads(capsys.readouterr().out)["recipe"] == "untrained"
+
+
+def _recipe(directory, text=UNTRAINED):
+    path = directory / "recipe.toml"
+    path.write_text(text)
+    return str(path)
 
 
 def _rest(output):
@@ -251,9 +271,9 @@ def test_an_edited_metric_is_a_changed_request(tmp_path):
     found = []
     for value in (0.25, 0.5):
         metric.write_text(f"def constant(x, y, outputs):\n    return {value}\n")
-        plan = compression_plan.resolve(
-            MODEL, recipe="lossless", data=None, preprocess=None, metric=f"{metric}:constant",
-            target=None, simplify=True, output=tmp_path / "m.keras", seed=0, trust=False,
+        asked = compression_plan.Request(
+            model=MODEL, recipe="lossless", data=DATA, metric=f"{metric}:constant",
+            output=tmp_path / "m.keras",
         )  # fmt: skip
-        found.append(plan.request_sha256)
+        found.append(compression_plan.resolve(asked).request_sha256)
     assert found[0] != found[1]

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+
+import msgspec
 import pytest
 
-from edgekit import inspection
-from edgekit.errors import ModelError, ProfileError
+from edgekit import compressing, inspection, registry
+from edgekit.errors import ModelError, ProfileError, RecipeError
+from edgekit.types import RecipeFindings, Removal
+
+MODEL = Path(str(resources.files("edgekit") / "demo_digits.keras"))
+needs_keras = pytest.mark.skipif(
+    bool(registry.missing(registry.SOURCES["keras"])), reason="TensorFlow is not installed"
+)
 
 
 def test_inspect_reads_a_keras_model(tiny_cnn_keras):
@@ -46,3 +59,115 @@ def test_published_keras_2_models_are_replayed(edgekit_data, name, parameters, m
     assert (info.parameters, info.macs, info.uncounted) == (parameters, macs, ())
     difference = float(info.notes[0].split("difference ")[1].split()[0])
     assert difference <= 2e-6
+
+
+def recipe(directory: Path, *steps: str) -> Path:
+    path = directory / "r.toml"
+    path.write_text('name = "r"\n' + "".join(f"[[step]]\n{step}\n" for step in steps))
+    return path
+
+
+def explained(directory: Path, *steps: str, target: str | None = None) -> RecipeFindings:
+    return inspection.explain(MODEL, recipe(directory, *steps), target=target)[1]
+
+
+HALF = 'kind = "channels"\nratio = 0.5'
+
+
+@needs_keras
+@pytest.mark.parametrize("target", [None, "host"])
+def test_a_recipe_is_explained_as_compress_then_carries_it_out(tmp_path, target):
+    told = explained(tmp_path, HALF, target=target)
+    made = compressing.compress(
+        MODEL, recipe=recipe(tmp_path, HALF), target=target, output=tmp_path / "m.keras"
+    )
+    done = next(step.detail for step in made.steps if step.name == "channels")
+    assert [step.kind for step in told.steps] == ["simplify", "channels"]
+    channels = told.steps[1]
+    assert channels.applies
+    assert channels.applies == msgspec.convert(done["removed"], tuple[Removal, ...])
+    assert channels.stays == msgspec.convert(done["kept"], tuple[Removal, ...])
+
+
+@needs_keras
+def test_a_budget_is_a_share_of_the_source_and_what_it_leaves_is_counted(tmp_path):
+    share = 'kind = "channels"\nmax_macs = 0.4'
+    _, step = explained(tmp_path, share, target="host").steps
+    assert step.applies
+    assert 1 / 0.4 <= step.claim.macs < 4
+    assert step.claim.latency is None
+
+
+@needs_keras
+def test_a_budget_out_of_reach_is_a_finding_and_the_next_step_is_explained_too(tmp_path):
+    steps = explained(tmp_path, 'kind = "channels"\nmax_parameters = 3', 'kind = "quantize"').steps
+    (finding,) = steps[1].findings
+    assert finding.severity == "error"
+    assert "max_parameters is 3 and cannot be met" in finding.problem
+    assert not steps[1].applies
+    assert steps[2].kind == "quantize"
+
+
+@needs_keras
+def test_what_data_decides_is_said_to_be_open(tmp_path):
+    taylor = f'{HALF}\ncriterion = "taylor"\niterations = 3'
+    _, step, last = explained(tmp_path, taylor).steps
+    assert (last.kind, last.settings) == ("simplify", "for_inference True")
+    assert any("taylor decides on training data; shown is l1" in note for note in step.notes)
+    assert any("in 3 parts and trains between" in note for note in step.notes)
+
+
+@needs_keras
+def test_a_training_step_says_which_loss_and_names_layers_that_it_lacks(tmp_path):
+    steps = explained(
+        tmp_path, 'kind = "finetune"', 'kind = "distill"\nfeatures = ["no_such_layer"]'
+    ).steps
+    assert any("layers are trained" in note for note in steps[1].notes)
+    assert any("loss" in note for note in steps[1].notes)
+    (finding,) = steps[2].findings
+    assert finding.layer == "no_such_layer"
+
+
+@needs_keras
+def test_what_the_target_does_not_run_is_found_and_without_a_target_asked_for(tmp_path):
+    fp16 = 'kind = "quantize"\nprecision = "fp16"'
+    on_board = explained(tmp_path, fp16, target="cortex-m7").steps[-1]
+    assert any("does not run fp16" in finding.problem for finding in on_board.findings)
+    anywhere = explained(tmp_path, fp16).steps[-1]
+    assert not anywhere.findings
+    assert any("add --target" in note for note in anywhere.notes)
+
+
+def test_a_recipe_says_nothing_of_a_model_without_keras_layers(tiny_cnn_tflite):
+    with pytest.raises(ModelError, match="recipes change Keras layers"):
+        inspection.explain(tiny_cnn_tflite, "int8")
+
+
+def test_an_unknown_recipe_is_refused_before_the_model_is_looked_at(tmp_path):
+    with pytest.raises(RecipeError):
+        inspection.explain(tmp_path / "nothing.keras", "no-such-recipe")
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "edgekit", "inspect", *arguments],
+        text=True, capture_output=True, check=False,
+    )  # fmt: skip
+
+
+@needs_keras
+def test_the_command_shows_and_encodes_what_a_recipe_would_do(tmp_path):
+    asked = (str(MODEL), "--recipe", str(recipe(tmp_path, HALF, 'kind = "quantize"')))
+    told = json.loads(command(*asked, "--target", "host", "--json").stdout)["recipe"]
+    assert [step["kind"] for step in told["steps"]] == ["simplify", "channels", "quantize"]
+    assert told["steps"][2]["claim"]["technique"] == "int8"
+    shown = command(*asked, "--target", "host").stdout
+    assert "2. channels ratio 0.5" in shown
+    assert all(f"goes: {one['channels']} of" in shown for one in told["steps"][1]["applies"])
+    assert "3.35× as fast" in shown
+
+
+def test_several_targets_and_a_recipe_contradict_each_other():
+    done = command("m.keras", "--recipe", "int8", "--target", "host", "--target", "cortex-m7")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --recipe was given with 2 targets")

@@ -22,12 +22,15 @@ from edgekit.types import (
     BenchReport,
     Calibration,
     CalibrationCandidate,
+    Claim,
+    ClaimCheck,
     ColdStart,
     Comparison,
     Delegate,
     DeviceInfo,
     FileRef,
     Finding,
+    Gain,
     InspectReport,
     Latency,
     LayerInfo,
@@ -38,8 +41,11 @@ from edgekit.types import (
     Parity,
     ProfileRef,
     ProfileReport,
+    RecipeFindings,
+    Removal,
     Result,
     Rung,
+    StepFindings,
     TargetFindings,
     TensorSpec,
 )
@@ -124,6 +130,31 @@ INSPECTED = InspectReport(
 )
 
 
+CLAIM = ClaimCheck(
+    "host",
+    Gain(2.16, None, 3.55),
+    Gain(0.725, 3.29, 3.72),
+    macs=4.0,
+    shortfalls=("expected was 2.16×",),
+)
+CLAIMED = msgspec.structs.replace(
+    REPORT, comparison=(msgspec.structs.replace(COMPARISON, claim=CLAIM),)
+)
+EXPLAINED_STEP = StepFindings(
+    "channels",
+    "ratio 0.5",
+    applies=(Removal("conv", "Conv2D", 4, 4, "least important by l1"),),
+    stays=(Removal("odd", "Odd", None, None, "it is not known"),),
+    findings=(Finding(None, "too large", "make it smaller"),),
+    notes=("rounded up",),
+    claim=Claim("channels", "channels", "host", 3.0, sources={"latency": "measured: m"}),
+)
+EXPLAINED = msgspec.structs.replace(
+    INSPECTED,
+    recipe=RecipeFindings("half", "Half of them", "0" * 64, "host", (EXPLAINED_STEP,)),
+)
+
+
 def shown(rendered: RenderableType) -> str:
     return printing.render(rendered)
 
@@ -140,8 +171,10 @@ def words(rendered: RenderableType) -> str:
         printing_bench.bench(REPORT, detailed=True),
         printing_convert.convert(MANIFEST, Path("build/m.tflite")),
         printing_inspect.inspect(INSPECTED),
+        printing_bench.bench(CLAIMED),
+        printing_inspect.inspect(EXPLAINED),
     ],
-    ids=["bench", "convert", "inspect"],
+    ids=["bench", "convert", "inspect", "claims", "recipe"],
 )
 def test_nothing_is_wider_than_the_terminal(
     monkeypatch: pytest.MonkeyPatch, rendered: RenderableType, width: int
@@ -251,6 +284,16 @@ def test_the_legend_of_many_wide_intervals_has_four_lines() -> None:
     ]
 
 
+def test_what_was_expected_stands_beside_what_was_measured() -> None:
+    text = words(printing_bench.bench(CLAIMED))
+    assert "2.16× → 0.725×" in text
+    assert "? → 3.29×" in text
+    assert "3.55× → 3.72×" in text
+    assert "× 0.250" in text
+    assert "edgekit profiles show host" in text
+    assert "warning: build/m_int8.tflite: expected was 2.16×" in text
+
+
 def test_operators_are_listed_by_their_time() -> None:
     operators = (
         OperatorTime("a", "ADD", "XNNPACK", 1e-6),
@@ -322,6 +365,15 @@ def test_inspect_shows_layers_and_what_each_target_says() -> None:
         "warning: the MACs leave out layers that no rule covers: Odd",
     ):  # fmt: skip
         assert part in text, part
+
+
+def test_inspect_shows_what_a_recipe_would_do_layer_by_layer() -> None:
+    text = words(printing_inspect.inspect(EXPLAINED))
+    for part in (
+        "recipe half for host: Half of them", "1. channels ratio 0.5", "goes: 4 of 8", "stays",
+        "it is not known", "make it smaller", "rounded up", "3.00× as fast (measured: m)",
+    ):  # fmt: skip
+        assert part in text
 
 
 def test_a_profile_shows_every_figure_with_its_source() -> None:

@@ -38,7 +38,17 @@ CHANNELS = 'name = "a"\n[[step]]\nkind = "channels"\n'
         (CHANNELS + "ratio = 0", r"step\[0\]\.ratio is 0: Expected float > 0"),
         (CHANNELS + "ratio = nan", r"step\[0\]\.ratio is nan"),
         (CHANNELS + 'ratio = "half"', r"step\[0\]\.ratio is 'half'"),
-        (CHANNELS, r"lacks the key step\[0\]\.ratio"),
+        (CHANNELS, r"step\[0\] \(channels\) says not how much goes; exactly one of ratio, max_m"),
+        (
+            CHANNELS + "ratio = 0.5\nmax_macs = 0.5",
+            r"step\[0\] \(channels\) has ratio and max_macs",
+        ),
+        (CHANNELS + "max_macs = 1.5", r"step\[0\]\.max_macs is 1\.5"),
+        (CHANNELS + "max_parameters = 0", r"step\[0\]\.max_parameters is 0"),
+        (CHANNELS + "ratio = 0.5\niterations = 0", r"step\[0\]\.iterations is 0"),
+        ('name = "a"\n[[step]]\nkind = "distill"\ntemperature = 0', r"step\[0\]\.temperature is 0"),
+        ('name = "a"\n[[step]]\nkind = "distill"\nweight = 1.5', r"step\[0\]\.weight is 1\.5"),
+        ('name = "a"\n[[step]]\nkind = "finetune"\nepochs = 0', r"step\[0\]\.epochs is 0"),
         (
             CHANNELS + "ratio = 0.5\nratoi = 1",
             r"unknown key step\[0\]\.ratoi; allowed: kind, ratio",
@@ -75,11 +85,11 @@ def test_what_is_wrong_names_its_key(tmp_path, text, words):
     assert raised.value.fix
 
 
-@pytest.mark.parametrize("kind", ["prune", "cluster", "distill", "finetune", "qat"])
-def test_a_step_that_trains_is_refused_by_name(tmp_path, kind):
+@pytest.mark.parametrize("kind", ["prune", "cluster", "qat"])
+def test_a_step_that_is_not_there_is_refused_by_name(tmp_path, kind):
     path = tmp_path / "a.toml"
     path.write_text(f'name = "a"\n[[step]]\nkind = "{kind}"\nepochs = 3\n')
-    words = f"has no step '{kind}' yet; it has: simplify, channels, quantize"
+    words = f"has no step '{kind}' yet; it has: simplify, channels, finetune, distill"
     with pytest.raises(RecipeError, match=words):
         recipe_files.load(path)
 

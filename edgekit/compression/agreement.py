@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from edgekit.errors import ParityError
 Array = NDArray[Any]
 
 PROBES = 4
+BATCH_ELEMENTS = 1 << 18
+"""Input values run together: Keras holds every activation of a batch until its end."""
 FREE_IMAGE, FREE_SEQUENCE = 64, 12
 """Sizes for axes that are open: an image that survives five halvings, a short sequence."""
 
@@ -40,10 +43,9 @@ def largest_difference(
     new = keras.Model(after.inputs, [pair[1] for pair in watched])
     worst = 0.0
     given = [[batch[name] for name in _input_names(before)] for batch in probes]
-    for batch in [*_random(before), *given]:
-        answers = (keras.tree.flatten(model(batch, training=False)) for model in (old, new))
-        for name, expected, actual in zip(names, *answers, strict=True):
-            difference = relative(np.asarray(expected), np.asarray(actual))
+    for batch in [part for whole in (*_random(before), *given) for part in _parts(before, whole)]:
+        for name, expected, actual in zip(names, _run(old, batch), _run(new, batch), strict=True):
+            difference = relative(expected, actual)
             if not difference <= tolerance:
                 raise ParityError(
                     f"simplified, the model's '{name}' differs by {difference:.2g} of its largest"
@@ -52,6 +54,20 @@ def largest_difference(
                 )
             worst = max(worst, difference)
     return worst
+
+
+def _run(model: Any, batch: list[Array]) -> list[Array]:
+    return [np.array(value) for value in keras.tree.flatten(model(batch, training=False))]
+
+
+def _parts(model: Any, batch: list[Array]) -> list[list[Array]]:
+    """A batch in pieces that are light enough, or whole where the model's batch is fixed."""
+    if any(tensor.shape[0] for tensor in model.inputs):
+        return [batch]
+    elements = sum(array[0].size for array in batch)
+    step = max(1, BATCH_ELEMENTS // max(1, elements))
+    starts = range(0, len(batch[0]), step)
+    return [[array[start : start + step] for array in batch] for start in starts]
 
 
 def relative(expected: Array, actual: Array) -> float:
@@ -97,11 +113,13 @@ def _random(model: Any) -> list[list[Array]]:
     """Standard normal values, then ones like pixels; small whole numbers for integer inputs."""
     draw = np.random.default_rng(0)
     bound = _vocabulary(model)
+    elements = sum(math.prod(_sizes(tensor.shape)[1:]) for tensor in model.inputs)
+    count = min(PROBES, max(1, BATCH_ELEMENTS // max(1, elements)))
     batches = []
     for pixels in (False, True):
         batch = []
         for tensor in model.inputs:
-            shape = _sizes(tensor.shape)
+            shape = (tensor.shape[0] or count, *_sizes(tensor.shape)[1:])
             dtype = np.dtype(str(keras.backend.standardize_dtype(tensor.dtype)))
             if bound is not None or not np.issubdtype(dtype, np.floating):
                 batch.append(draw.integers(0, bound or 2, shape).astype(dtype))
@@ -114,7 +132,7 @@ def _random(model: Any) -> list[list[Array]]:
 
 def _sizes(shape: Sequence[int | None]) -> tuple[int, ...]:
     free = FREE_IMAGE if len(shape) >= 4 else FREE_SEQUENCE
-    return (shape[0] or PROBES, *(size or free for size in shape[1:]))
+    return (shape[0] or 1, *(size or free for size in shape[1:]))
 
 
 def _vocabulary(model: Any) -> int | None:

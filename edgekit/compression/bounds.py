@@ -27,7 +27,7 @@ from edgekit.compression.ranges import ROUNDING, Bounds, everything, sum_bounds,
 
 Array = NDArray[Any]
 
-BLOCK = 1 << 22
+BLOCK = 1 << 18
 """Weights looked at together: what is computed beside them takes 64 bytes each."""
 
 

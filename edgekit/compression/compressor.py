@@ -10,14 +10,29 @@ from typing import Any
 import keras
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from edgekit import chunks, keras_loading
-from edgekit.compression import channels, graph, rebuilding, simplify
+from edgekit import chunks, keras_layers, keras_loading, loading
+from edgekit.compression import (
+    channels,
+    drawing,
+    explaining,
+    graph,
+    rebuilding,
+    recalibration,
+    simplify,
+    students,
+    taylor,
+    teaching,
+    training_session,
+)  # fmt: skip
+from edgekit.compression.channel_order import Scope
+from edgekit.compression.importance import Criterion
 from edgekit.compression.rebuilding import LEAVE
 from edgekit.errors import ModelError, one_line
 from edgekit.files import unwritable
 from edgekit.keras_source import Source
-from edgekit.types import Removal
+from edgekit.types import RecipeStep, Removal
 
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 SAVED_ON = "1980-01-01@00:00:00"
@@ -26,14 +41,72 @@ SAVED_ON = "1980-01-01@00:00:00"
 class Compressor(Source):
     """A source whose model can be changed and saved."""
 
-    def begin(self) -> int:
-        """Checks that there is a model of layers to work on; returns its parameters.
+    _taylor: tuple[Any, NDArray[Any]] | None = None
+    _session: training_session.Session | None = None
+    _teacher: teaching.Teacher | None = None
+
+    def open(self, path: str, trust: bool = False) -> dict[str, Any]:
+        """Opens a model in place of the one before; see `Source.open`."""
+        self._path = Path(path)
+        return super().open(path, trust)
+
+    def begin(self) -> None:
+        """Checks that there is a model of layers to work on, and keeps it as the teacher.
 
         Raises:
             ModelError: Only its computation is known (a SavedModel without layers), or it is
                 subclassed.
         """
-        return graph.parameters(graph.read(self._layers_of_model()))
+        graph.read(self._layers_of_model())
+        self._origin = self._model()
+
+    def describe(self) -> dict[str, Any]:
+        """`parameters`, `macs` (None if no layer's are known) and `sparsity` of the model now.
+
+        `sparsity` is the share of zeros among the weights of kernels, tables included.
+        """
+        model = self._layers_of_model()
+        layers = list(keras_layers.of_model(model))
+        counted = [layer.macs for layer in layers if layer.macs is not None]
+        kernels = [weight for weight in model.get_weights() if weight.ndim > 1]
+        zeros = sum(int(weight.size - np.count_nonzero(weight)) for weight in kernels)
+        return {
+            "parameters": int(model.count_params()),
+            "macs": sum(counted) if counted else None,
+            "sparsity": zeros / max(1, sum(weight.size for weight in kernels)),
+        }
+
+    def take_student(self, path: str, trust: bool) -> dict[str, Any]:
+        """Puts another model in place of this one, which stays as the teacher.
+
+        Returns:
+            `notes`: what the user should know of how it was loaded.
+
+        Raises:
+            ModelError: It cannot be loaded, or has other inputs or outputs.
+        """
+        student = keras_loading.load(
+            loading.identify(path, trust=trust, isolated=False), trust=trust
+        )
+        self._replace(students.adopt(student, self._model()))
+        return {"notes": list(student.notes)}
+
+    def explain(self, steps: list[dict[str, Any]], multiple: int) -> list[Any]:
+        """What each step of a recipe would do to the model, which stays as it is.
+
+        Args:
+            steps: `types.RecipeStep`s as plain data, with budgets as numbers.
+            multiple: What channel counts are rounded up to.
+
+        Returns:
+            An `explaining.Told` as plain data for each.
+
+        Raises:
+            ModelError: The model has no layers to work on, or one that cannot be rebuilt.
+        """
+        wanted = msgspec.convert(steps, list[RecipeStep])
+        told = explaining.explain(self._layers_of_model(), wanted, multiple, self._path)
+        return [explaining.as_plain(one) for one in told]
 
     def apply_simplify(self, for_inference: bool, probes: str | None) -> dict[str, Any]:
         """Removes what does not change the outputs.
@@ -57,26 +130,193 @@ class Compressor(Source):
         return answer
 
     def apply_channels(
-        self, ratio: float, criterion: channels.Criterion, scope: channels.Scope, multiple: int
+        self,
+        criterion: Criterion,
+        scope: Scope,
+        multiple: int,
+        ratio: float | None = None,
+        max_macs: int | None = None,
+        max_parameters: int | None = None,
     ) -> dict[str, Any]:
         """Removes the least important channels; see `channels.prune_channels`.
 
         Returns:
-            `removed` and `kept`, each a list of `types.Removal`, and parameters before and after.
+            See `channels.as_plain`.
         """
-        taken = graph.read(self._layers_of_model())
-        before = graph.parameters(taken)
-        removed, kept = channels.prune_channels(
-            taken, ratio, criterion=criterion, scope=scope, multiple=multiple
-        )
-        if removed:
+        model = self._layers_of_model()
+        taken = graph.read(model)
+        scores = None
+        if criterion == "taylor":
+            assert self._taylor is not None, "taylor_scores comes first"
+            assert self._taylor[0] is model, "the scores are those of another model"
+            scores = self._taylor[1]
+        made = channels.prune_channels(
+            taken, ratio, max_macs=max_macs, max_parameters=max_parameters, criterion=criterion,
+            scope=scope, multiple=multiple, taylor=scores,
+        )  # fmt: skip
+        self._taylor = None
+        if made.removed:
             self._replace(rebuilding.rebuild(taken))
-        return {
-            "removed": _plain(removed),
-            "kept": _plain(kept),
-            "parameters_before": before,
-            "parameters_after": graph.parameters(taken),
-        }
+        return channels.as_plain(made)
+
+    def taylor_scores(self, samples: int, loss: str | None, seed: int = 0) -> dict[str, Any]:
+        """Looks at training samples for the importance of channels; `apply_channels` then uses it.
+
+        Args:
+            samples: How many at most.
+            loss: `file.py:function`, or None; see `losses.resolve`.
+            seed: Of the draw.
+
+        Returns:
+            `samples`: how many were looked at.
+
+        Raises:
+            DataError: The labels do not fit the model, or the loss is not finite.
+            ModelError: No layer has channels that could go.
+        """
+        assert self._session is not None, "load_training comes first"
+        self._layers_of_model()
+        task = self._session.task_loss(self._model(), loss)
+        size = self._fixed_batch() or taylor.BATCH
+        batches = drawing.draw(self._session.data, samples, size, seed)
+        scores, seen = taylor.of_model(self._model(), task, batches)
+        self._taylor = (self._model().model, scores)
+        return {"samples": seen}
+
+    def recalibrate(self, samples: int = recalibration.SAMPLES, seed: int = 0) -> dict[str, int]:
+        """Measures the statistics of batch normalization again on training samples.
+
+        Returns:
+            `layers` that were set, and `samples`; see `recalibration.recalibrate`.
+
+        Raises:
+            DataError: The statistics are not finite.
+        """
+        assert self._session is not None, "load_training comes first"
+        size = drawing.batch_size(self._model())
+        batches = drawing.draw(self._session.data, samples, size, seed)
+        return recalibration.recalibrate(self._layers_of_model(), (inputs for inputs, _ in batches))
+
+    def load_training(
+        self,
+        spec: str,
+        preprocess: str,
+        seed: int,
+        group_size: int,
+        augment: str | None,
+        directory: str,
+    ) -> dict[str, Any]:
+        """Reads the train role of `--data` into files in `directory`, before preprocessing.
+
+        Args:
+            spec: The value of `--data`.
+            preprocess: The value of `--preprocess`.
+            seed: Of the roles and of the augmentation.
+            group_size: Consecutive samples that are not separated.
+            augment: `file.py:function`, or None; see `training_data.spool`.
+            directory: For the files; deleted by the caller.
+
+        Returns:
+            `samples`, `labels` (whether there are any) and `augment`.
+
+        Raises:
+            DataError, UsageError: The data cannot be used.
+        """
+        self._session = training_session.open_session(
+            spec, preprocess, self._model(), self._path, seed=seed, group_size=group_size,
+            augment=augment, directory=Path(directory),
+        )  # fmt: skip
+        data = self._session.data
+        labelled = data.labels is not None
+        return {"samples": data.count, "labels": labelled, "augment": data.augment}
+
+    def open_teacher(self, path: str | None, trust: bool) -> dict[str, Any]:
+        """Opens what the next distillation learns from.
+
+        Args:
+            path: Any model; None for the source as it was opened.
+            trust: Run code that the file carries.
+
+        Returns:
+            `notes`: what the user should know of it.
+
+        Raises:
+            ModelError, MissingExtra: See `teaching.open_teacher`.
+        """
+        self._teacher = (
+            teaching.of_loaded(self._origin)
+            if path is None
+            else teaching.open_teacher(path, trust=trust)
+        )
+        return {"notes": list(self._teacher.notes)}
+
+    def prepare_teacher(self, limit_s: float) -> dict[str, int]:
+        """Has the teacher answer for about `limit_s` seconds; see `Lessons.prepare`."""
+        assert self._session is not None, "load_training comes first"
+        assert self._session.distillation is not None, "start_training comes first"
+        return self._session.distillation.prepare(limit_s)
+
+    def start_training(
+        self,
+        epochs: int,
+        learning_rate: float | None,
+        batch_size: int | None,
+        seed: int,
+        loss: str | None,
+        distill: dict[str, Any] | None,
+    ) -> dict[str, Any]:
+        """Sets a training up; `advance` then does it.
+
+        Args:
+            epochs: Passes over the data.
+            learning_rate: At its height; None for one that suits the model.
+            batch_size: None for one that suits the number of samples.
+            seed: Of shuffling, dropout and projections.
+            loss: `file.py:function`, or None; see `losses.resolve`.
+            distill: `temperature`, `weight` and `features`; None trains on the labels alone.
+
+        Returns:
+            `steps_per_epoch`, `batch_size`, `learning_rate`, `loss`, and `notes`: what was chosen
+            and from what.
+
+        Raises:
+            DataError: The labels do not fit the model.
+            ModelError: It has nothing to train, or the teacher does not fit it.
+        """
+        assert self._session is not None, "load_training comes first"
+        self._layers_of_model()
+        if self._origin is self._model():  # the teacher must not learn
+            self._origin = training_session.copy_of(self._origin)
+        if self._teacher is not None and self._teacher.loaded is self._model():
+            self._teacher = teaching.of_loaded(self._origin)
+        return self._session.start(
+            self._model(), self._teacher, epochs=epochs,
+            learning_rate=learning_rate, batch_size=batch_size, seed=seed, loss=loss,
+            distill=distill,
+        )  # fmt: skip
+
+    def advance(self, limit_s: float) -> dict[str, Any]:
+        """Trains for about `limit_s` seconds; see `training.Trainer.advance`."""
+        assert self._session is not None, "load_training comes first"
+        assert self._session.trainer is not None, "start_training comes first"
+        return self._session.trainer.advance(limit_s)
+
+    def keep(self) -> None:
+        """Remembers the weights of now."""
+        model = self._model().model
+        self._kept = (model, model.get_weights())
+
+    def restore(self) -> None:
+        """Goes back to the weights that `keep` remembers."""
+        model, weights = self._kept
+        assert model is self._model().model, "the model is another one since keep"
+        model.set_weights(weights)
+
+    def end_training(self) -> None:
+        """Puts back what training changed besides weights, and frees what it needed."""
+        if self._session is not None:
+            self._session.end()
+        self._functions = {}
 
     def save(self, path: str) -> None:
         """Writes the model as .keras; the same model gives the same bytes.
@@ -131,11 +371,6 @@ class Compressor(Source):
                 "compress the .keras or .h5 file that it was exported from",
             )
         return model
-
-    def _replace(self, model: Any) -> None:
-        old = self._model()
-        self._loaded = keras_loading.of_model(model, old.generation, old.notes)
-        self._functions = {}
 
 
 def _plain(removals: list[Removal]) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from edgekit.types import Removal
 
 Array = NDArray[Any]
 
+ROUNDED = "the channel count stays a multiple of {}, which the target's kernels like"
 ZERO, CONSTANT, UNREAD = "always 0", "constant", "read by no weight"
 
 
@@ -40,12 +41,15 @@ class Verdict:
     obstacles: list[str]
 
 
-def remove(graph: Graph, input_limit: float) -> tuple[list[Removal], list[Removal], list[Removal]]:
+def remove(
+    graph: Graph, input_limit: float, multiple: int = 1
+) -> tuple[list[Removal], list[Removal], list[Removal]]:
     """Removes dead and constant channels in place, until none is left.
 
     Args:
         graph: The model.
         input_limit: Largest magnitude of an input value that the proofs may assume.
+        multiple: Channel counts that are multiples of this stay so: fewer channels go then.
 
     Returns:
         What was removed, what is dead and had to stay, and which layers freeze their channels.
@@ -54,9 +58,10 @@ def remove(graph: Graph, input_limit: float) -> tuple[list[Removal], list[Remova
     while True:
         channels = channel_groups.of_graph(graph)
         verdict = _judge(graph, channels, input_limit)
-        going = verdict.removable & ~_last_ones(channels, verdict.removable)
+        free = verdict.removable & ~_last_ones(channels, verdict.removable)
+        going = _rounded(channels, free, multiple)
         if not going.any():
-            return removed, _kept(graph, channels, verdict), _frozen(channels)
+            return removed, _kept(graph, channels, verdict, free, multiple), _frozen(channels)
         anyhow = going
         if math.isfinite(input_limit):
             anyhow = _judge(graph, channels, math.inf).removable
@@ -127,6 +132,22 @@ def _last_ones(channels: Channels, removable: Array) -> Array:
     return spared
 
 
+def _rounded(channels: Channels, going: Array, multiple: int) -> Array:
+    """Spares groups until every layer whose channels are a multiple keeps a multiple."""
+    going = going.copy()
+    makers = [channels.of(Tensor(number)) for number in channels.makers]
+    uneven = True
+    while uneven:
+        uneven = False
+        for elements in makers:
+            excess = int(going[elements].sum()) % multiple
+            if excess and elements.size % multiple == 0:
+                groups = np.unique(channels.group[elements[going[elements]]])
+                going &= ~np.isin(channels.group, groups[-excess:])
+                uneven = True
+    return going
+
+
 def _fold(graph: Graph, channels: Channels, number: int, verdict: Verdict, going: Array) -> None:
     """Moves the effect of constants that go into the bias of the layer that reads them."""
     call = graph.calls[number]
@@ -175,12 +196,15 @@ def _where_to(kind: str) -> str:
     return ", moved into the next bias" if kind == CONSTANT else ""
 
 
-def _kept(graph: Graph, channels: Channels, verdict: Verdict) -> list[Removal]:
-    """Channels that are constant at their end, and why they had to stay."""
-    dead = _constant_in_the_end(graph, channels, verdict)
+def _kept(
+    graph: Graph, channels: Channels, verdict: Verdict, spared: Array, multiple: int
+) -> list[Removal]:
+    """Channels that are constant at their end, or that nothing reads, and why they had to stay."""
+    dead = _constant_in_the_end(graph, channels, verdict) | spared
     why = np.asarray(channels.reasons)[channels.reason]
     blocked = np.asarray(verdict.obstacles)[verdict.blocked]
     why = np.where(why == "", blocked, why)
+    why = np.where(spared, ROUNDED.format(multiple), why)
     order = np.flatnonzero(why != "")[::-1]
     of_group = {
         int(group): str(text) for group, text in zip(channels.group[order], why[order], strict=True)
@@ -194,10 +218,20 @@ def _kept(graph: Graph, channels: Channels, verdict: Verdict) -> list[Removal]:
             text = of_group.get(int(group), "a layer needs at least one channel")
             reasons[text] = reasons.get(text, 0) + 1
         found += [
-            Removal(layer.name, layer.kind, count, int(elements.size), f"constant, but {text}")
+            Removal(
+                layer.name,
+                layer.kind,
+                count,
+                int(elements.size),
+                f"{_what(text, multiple)}, but {text}",
+            )
             for text, count in reasons.items()
         ]
     return found
+
+
+def _what(why: str, multiple: int) -> str:
+    return "removable" if why == ROUNDED.format(multiple) else "constant"
 
 
 def _constant_in_the_end(graph: Graph, channels: Channels, verdict: Verdict) -> Array:

@@ -28,6 +28,8 @@ AUGMENTING = frozenset({
 })  # fmt: skip
 TRAINING_ONLY = layer_kinds.NOISE | AUGMENTING
 """Layers that change nothing at inference."""
+WITHOUT_OPERATOR = frozenset({"Activation", "Identity"})
+"""Identities that leave nothing in a traced graph; the others become operators somewhere."""
 
 
 def remove(graph: Graph, *, for_inference: bool) -> tuple[list[Removal], list[Removal]]:

@@ -47,14 +47,37 @@ def times(weights: Array, ends: Array) -> Array:
     return np.multiply(weights, ends, out=np.zeros(weights.shape), where=weights != 0)
 
 
-def _upper(terms: Array, bias: Array, count: int) -> Array:
-    """Largest float32 sum over axis 0 of at most these terms, plus the bias."""
-    positive = np.maximum(terms, 0.0).sum(axis=0) + np.maximum(bias, 0.0)
-    negative = np.minimum(terms, 0.0).sum(axis=0) + np.minimum(bias, 0.0)
+def _sums(weights: Array, ends: Array) -> Array:
+    """Sums over the inputs of weights · ends, for finite ends of shape (inputs, 1 or outputs)."""
+    if ends.shape[1] == 1:
+        return np.asarray(ends[:, 0] @ weights)
+    return np.asarray((weights * ends).sum(axis=0))
+
+
+def _signed_sums(weights: Array, ends: Array) -> Array:
+    """The same for weights that are not negative and ends of one sign, which may be infinite."""
+    infinite = np.isinf(ends)
+    total = _sums(weights, np.where(infinite, 0.0, ends))
+    if not infinite.any():
+        return total
+    reached = _sums(weights, infinite.astype(np.float64)) > 0
+    return np.where(reached, np.inf if ends.max() > 0 else -np.inf, total)
+
+
+def _upper(above: Array, below: Array, low: Array, high: Array, bias: Array, count: int) -> Array:
+    """Largest float32 value of bias + above · x - below · x, neither of them negative."""
+    positive = _signed_sums(above, np.maximum(high, 0.0)) - _signed_sums(
+        below, np.minimum(low, 0.0)
+    )
+    negative = _signed_sums(above, np.minimum(high, 0.0)) - _signed_sums(
+        below, np.maximum(low, 0.0)
+    )
+    positive, negative = positive + np.maximum(bias, 0.0), negative + np.minimum(bias, 0.0)
     both = (positive > 0) & (negative < 0)
-    slack = np.where(both, count * ROUNDING * (positive - negative), 0.0)
-    total = np.where(np.isposinf(positive), np.inf, positive + negative + slack)
-    return np.asarray(total)
+    unbounded = np.isposinf(positive)
+    finite = np.where(unbounded, 0.0, positive)
+    slack = np.where(both, count * ROUNDING * (finite - negative), 0.0)
+    return np.where(unbounded, np.inf, finite + negative + slack)
 
 
 def sum_bounds(rows: Array, bias: Array, low: Array, high: Array) -> tuple[Array, Array]:
@@ -63,14 +86,14 @@ def sum_bounds(rows: Array, bias: Array, low: Array, high: Array) -> tuple[Array
     Args:
         rows: (taps, inputs, outputs).
         bias: (outputs,).
-        low: Lower ends of the inputs, broadcast to (inputs, outputs).
+        low: Lower ends of the inputs, (inputs, 1) or (inputs, outputs).
         high: Upper ends.
     """
-    above, below = np.maximum(rows, 0.0).sum(axis=0), np.minimum(rows, 0.0).sum(axis=0)
+    above, below = np.maximum(rows, 0.0).sum(axis=0), -np.minimum(rows, 0.0).sum(axis=0)
     count = rows.shape[0] * rows.shape[1] + 2
-    low, high = np.broadcast_to(low, above.shape), np.broadcast_to(high, above.shape)
-    upper = _upper(np.concatenate([times(above, high), times(below, low)]), bias, count)
-    lower = -_upper(-np.concatenate([times(above, low), times(below, high)]), -bias, count)
-    still = ~((above - below > 0) & (low != high)).any(axis=0)
-    exact = bias + times(above + below, np.where(low == high, low, 0.0)).sum(axis=0)
+    upper = _upper(above, below, low, high, bias, count)
+    lower = -_upper(below, above, low, high, -bias, count)
+    moving = low != high
+    still = _sums(above + below, moving.astype(np.float64)) == 0
+    exact = bias + _sums(above - below, np.where(moving, 0.0, low))
     return np.where(still, exact, lower), np.where(still, exact, upper)

@@ -27,6 +27,8 @@ def simplify(
     probes: Probes = (),
     input_limit: float = INPUT_LIMIT,
     for_inference: bool = False,
+    multiple: int = 1,
+    not_alone: frozenset[str] = frozenset(),
 ) -> tuple[Any, Simplification]:
     """Removes identities, and channels that are provably dead, constant or read by nothing.
 
@@ -36,6 +38,8 @@ def simplify(
         input_limit: Largest magnitude of an input value that proofs may assume.
         for_inference: Also remove Dropout, noise and augmentation, and fold BatchNormalization:
             for models that are not trained any more.
+        multiple: Channel counts that are multiples of this stay so; some dead channels stay then.
+        not_alone: Kinds of layers that are no reason to rebuild a model if only they would go.
 
     Returns:
         The model itself if there was nothing to remove, else a new one with the same input and
@@ -48,9 +52,11 @@ def simplify(
     taken = graph.read(model)
     before = graph.parameters(taken)
     removed, kept = identities.remove(taken, for_inference=for_inference)
-    dead, alive, frozen = dead_channels.remove(taken, input_limit)
+    dead, alive, frozen = dead_channels.remove(taken, input_limit, multiple)
     folded, unfolded = fold_batch_norms(taken) if for_inference else ([], [])
     changes = (*removed, *dead, *folded)
+    if all(change.kind in not_alone and change.channels is None for change in changes):
+        changes = ()
     changed, difference = model, None
     if changes:
         changed = rebuilding.rebuild(taken)
@@ -61,7 +67,7 @@ def simplify(
         kept=(*kept, *alive, *unfolded),
         frozen=tuple(frozen),
         parameters_before=before,
-        parameters_after=graph.parameters(taken),
+        parameters_after=graph.parameters(taken) if changes else before,
         largest_difference=difference,
     )
 

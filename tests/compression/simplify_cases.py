@@ -13,9 +13,11 @@ import numpy as np
 from model_zoo import ZOO
 from planted_models import ARCHITECTURES
 
+from edgekit import chunks
 from edgekit.compression import agreement, bounds, graph, rebuilding, simplify
 from edgekit.errors import ParityError
-from edgekit.keras_loading import load
+from edgekit.keras_loading import load, of_model
+from edgekit.keras_source import Source
 from edgekit.loading import identify
 
 L = keras.layers
@@ -100,10 +102,69 @@ class Cases:
             return type(error).__name__
         return "nothing"
 
+    def export(self, name, planted, directory):
+        """What `Source.simplify` answers, and the largest difference of what it then predicts."""
+        keras.utils.set_random_seed(7)
+        model, plant = EXPORTED[name]()
+        _randomize(model)
+        if planted:
+            plant(model)
+        source = Source()
+        source._loaded = of_model(model, "keras3")
+        samples, place = Path(directory) / "samples", Path(directory)
+        chunks.write(samples, [{"image": _input(model.inputs[0])}])
+        source.predict(str(samples), str(place / "before"))
+        answer = source.simplify(str(samples), 8)
+        source.predict(str(samples), str(place / "after"))
+        (before,), (after,) = (
+            chunks.read_all(place / side).values() for side in ("before", "after")
+        )
+        return answer | {"same": source._model().model is model,
+                         "difference": _difference(before, after)}  # fmt: skip
+
     def error(self, name):
         model = {"subclassed": _Subclassed}[name]()
         model(np.zeros((1, 2), np.float32))
         simplify.simplify(model)
+
+
+class _Forgetful(L.Layer):
+    """Cannot be made from its config, which lacks the factor."""
+
+    def __init__(self, factor, **options):
+        super().__init__(**options)
+        self.factor = factor
+
+    def call(self, x):
+        return x * self.factor
+
+    def get_config(self):
+        return {"name": self.name}
+
+
+def _blocks(*between):
+    """A convolution with 16 filters of which 11 never open, and what comes after it."""
+    x = image = keras.Input((8, 8, 3), name="image")
+    x = L.Conv2D(16, 3, activation="relu", name="first")(x)
+    for layer in between:
+        x = layer(x)
+    x = L.Conv2D(4, 3, name="second")(x)
+    model = keras.Model(image, L.GlobalAveragePooling2D(name="out")(x))
+
+    def plant(model):
+        kernel, bias = model.get_layer("first").get_weights()
+        kernel[..., :11], bias[:11] = 0, -1
+        model.get_layer("first").set_weights([kernel, bias])
+
+    return model, plant
+
+
+EXPORTED = {
+    "plain": _blocks,
+    "dropout": lambda: _blocks(L.Dropout(0.5), L.Activation("linear"), L.Identity()),
+    "cropping": lambda: _blocks(L.Cropping2D(0, name="crop")),
+    "forgetful": lambda: _blocks(_Forgetful(2.0), L.Cropping2D(0, name="crop")),
+}
 
 
 class _Subclassed(keras.Model):

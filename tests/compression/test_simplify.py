@@ -170,6 +170,39 @@ def test_a_subclassed_model_is_refused_with_what_to_do(worker):
         worker.call("error", name="subclassed")
 
 
+def test_before_export_a_count_that_is_a_multiple_of_8_stays_one(worker, tmp_path):
+    found = worker.call("export", name="plain", planted=True, directory=str(tmp_path))
+    removed, kept = found["report"]["removed"], found["report"]["kept"]
+    assert [(one["layer"], one["channels"], one["remaining"]) for one in removed] == [
+        ("first", 8, 8)
+    ]
+    assert [(one["layer"], one["channels"]) for one in kept] == [("first", 3)]
+    assert kept[0]["why"].startswith("removable, but the channel count stays a multiple of 8")
+    assert found["difference"] <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["plain", "dropout"])
+def test_before_export_nothing_is_rebuilt_for_what_leaves_no_operator(worker, tmp_path, name):
+    found = worker.call("export", name=name, planted=False, directory=str(tmp_path))
+    assert found["same"]
+    assert found["report"]["removed"] == []
+
+
+def test_before_export_an_identity_that_becomes_an_operator_goes(worker, tmp_path):
+    found = worker.call("export", name="cropping", planted=False, directory=str(tmp_path))
+    assert [one["layer"] for one in found["report"]["removed"]] == ["crop"]
+    assert found["difference"] == 0.0
+
+
+def test_before_export_a_model_that_cannot_be_rebuilt_stays_and_says_why(worker, tmp_path):
+    found = worker.call("export", name="forgetful", planted=False, directory=str(tmp_path))
+    assert found["report"] is None
+    assert "_Forgetful" in found["obstacle"]
+    assert "cannot be made from its own config" in found["obstacle"]
+    assert found["same"]
+    assert found["difference"] == 0.0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["MobileNetV2", "ResNet50", "EfficientNetB0", "DenseNet121"])
 def test_applications_keep_their_outputs_and_rebuild_bit_by_bit(worker, name):

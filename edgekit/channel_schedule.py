@@ -1,0 +1,54 @@
+"""How far each iteration of a channels step goes, so that all of them end where the step asks.
+
+Every iteration removes the same share of what is there, which is what iterative pruning does
+(Molchanov et al. 2017, arXiv 1611.06440); only the last one rounds counts to the target's multiple.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from edgekit.types import ChannelsStep
+
+
+def amount(
+    step: ChannelsStep,
+    iteration: int,
+    source: dict[str, Any],
+    current: dict[str, Any],
+    multiple: int,
+) -> dict[str, Any]:
+    """The arguments that say how far one iteration goes.
+
+    Args:
+        step: What is asked; shares refer to the source.
+        iteration: From 1 to `step.iterations`.
+        source: `macs_after` and `parameters_after` of the source.
+        current: `macs` and `parameters` of the model as it is.
+        multiple: What the counts are rounded to in the end.
+    """
+    left = step.iterations - iteration + 1
+    wanted: dict[str, Any] = {"ratio": None, "max_macs": None, "max_parameters": None}
+    if step.ratio is not None:
+        wanted["ratio"] = 1 - (1 - step.ratio) ** (1 / step.iterations)
+    for key, limit in (("macs", step.max_macs), ("parameters", step.max_parameters)):
+        if limit is not None:
+            final = limit if isinstance(limit, int) else int(limit * source[f"{key}_after"])
+            now = max(int(current[key]), 1)
+            wanted[f"max_{key}"] = max(final, int(now * (final / now) ** (1 / left)))
+    return {**wanted, "multiple": multiple if left == 1 else 1}
+
+
+def merged(cuts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What several iterations removed, as one: per layer the sum, and what remains at the end."""
+    removed: dict[str, dict[str, Any]] = {}
+    for cut in cuts:
+        for one in cut["removed"]:
+            before = removed.get(one["layer"], {"channels": 0})["channels"]
+            removed[one["layer"]] = {**one, "channels": before + one["channels"]}
+    return {
+        **cuts[-1],
+        "removed": list(removed.values()),
+        **{key: cuts[0][key] for key in cuts[0] if key.endswith("_before")},
+    }

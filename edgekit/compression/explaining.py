@@ -1,0 +1,172 @@
+"""What the steps of a recipe would do to a model, layer by layer, with nothing trained or written.
+
+What needs no data is carried out on copies, one step after the other, so that what is said of a
+step holds for the model that the steps before it leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import singledispatch
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from edgekit.compression import channels, compile_config, graph, rebuilding, simplify
+from edgekit.compression.compile_config import CompileConfig
+from edgekit.errors import ModelError
+from edgekit.types import (
+    ChannelsStep,
+    DistillStep,
+    Finding,
+    FinetuneStep,
+    QuantizeStep,
+    RecipeStep,
+    Removal,
+    SimplifyStep,
+)
+
+
+class Told(NamedTuple):
+    """What is said of one step, the model after it, and its MACs before and after if counted."""
+
+    model: Any
+    applies: Sequence[Removal] = ()
+    stays: Sequence[Removal] = ()
+    findings: Sequence[Finding] = ()
+    notes: Sequence[str] = ()
+    macs: tuple[int, int] | None = None
+
+
+class _Setting(NamedTuple):
+    """What holds for all steps: the channel multiple, and how the model was compiled."""
+
+    multiple: int
+    compiled: CompileConfig | None
+
+
+def explain(model: Any, steps: Sequence[RecipeStep], multiple: int, path: Path) -> Iterator[Told]:
+    """Goes through a recipe.
+
+    Args:
+        model: A Keras 3 model; it is never changed.
+        steps: With budgets as numbers, not as shares.
+        multiple: What channel counts are rounded up to.
+        path: The model's file, for how it was compiled.
+
+    Raises:
+        ModelError: The model is subclassed, or a layer cannot be rebuilt.
+    """
+    setting = _Setting(multiple, compile_config.read(path))
+    for step in steps:
+        told = _told(step, model, setting)
+        model = told.model
+        yield told
+
+
+@singledispatch
+def _told(step: RecipeStep, model: Any, setting: _Setting) -> Told:
+    del model, setting
+    raise AssertionError(f"{type(step).__name__} has no rule here")
+
+
+@_told.register
+def _simplify(step: SimplifyStep, model: Any, setting: _Setting) -> Told:
+    del setting
+    made, report = simplify.simplify(model, for_inference=step.for_inference)
+    limits = () if report.removed else ("nothing can be removed that changes no output",)
+    return Told(made, report.removed, (*report.kept, *report.frozen), notes=limits)
+
+
+@_told.register
+def _channels(step: ChannelsStep, model: Any, setting: _Setting) -> Told:
+    taken = graph.read(model)
+    by_weights = "l1" if step.criterion == "taylor" else step.criterion
+    try:
+        made = channels.prune_channels(
+            taken, step.ratio, max_macs=_number(step.max_macs),
+            max_parameters=_number(step.max_parameters), criterion=by_weights,
+            scope=step.scope, multiple=setting.multiple,
+        )  # fmt: skip
+    except ModelError as error:
+        return Told(model, findings=[Finding(None, error.message, error.fix)])
+    changed = rebuilding.rebuild(taken) if made.removed else model
+    return Told(
+        changed,
+        made.removed,
+        made.kept,
+        notes=tuple(_channel_notes(step, setting.multiple, by_weights)),
+        macs=(made.before["macs"], made.after["macs"]),
+    )
+
+
+def _channel_notes(step: ChannelsStep, multiple: int, by_weights: str) -> Iterator[str]:
+    if by_weights != step.criterion:
+        which = "how many of each layer, and which," if step.scope == "global" else "which ones"
+        yield f"{which} {step.criterion} decides on training data; shown is {by_weights}"
+    if step.iterations > 1:
+        yield f"shown at once; compress does it in {step.iterations} parts and trains between"
+    if multiple > 1:
+        yield f"channels that stay are rounded up to a multiple of {multiple}, for the target"
+
+
+@_told.register(FinetuneStep)
+@_told.register(DistillStep)
+def _trains(step: FinetuneStep | DistillStep, model: Any, setting: _Setting) -> Told:
+    weighted = [layer for layer in graph.read(model).layers.values() if layer.weights]
+    stays = [
+        Removal(layer.name, layer.kind, None, None, "its weights are frozen (trainable = False)")
+        for layer in weighted
+        if not layer.config.get("trainable", True)
+    ]
+    number = len(weighted) - len(stays)
+    findings = [] if number else [_nothing_trains()]
+    notes = [f"the weights of {number} layers are trained", _loss(setting.compiled)]
+    if isinstance(step, DistillStep):
+        notes.append(f"the teacher is {step.teacher or 'the model as it is now, uncompressed'}")
+        findings += _unknown_features(step, model)
+    return Told(model, stays=stays, findings=findings, notes=notes)
+
+
+def _loss(compiled: CompileConfig | None) -> str:
+    if compiled is None or compiled.loss is None:
+        return "the model was saved without its loss: output and labels decide, which takes --data"
+    stored = compiled.loss
+    if isinstance(stored, dict) and "class_name" in stored:
+        stored = stored["class_name"]
+    return f"the loss is the one that the model was compiled with: {stored}"
+
+
+def _nothing_trains() -> Finding:
+    return Finding(None, "none of the layers has weights that train", "set trainable = True")
+
+
+def _unknown_features(step: DistillStep, model: Any) -> list[Finding]:
+    names = step.features if isinstance(step.features, tuple) else ()
+    known = [str(layer.name) for layer in model.layers]
+    return [
+        Finding(own, f"features names {own}, and no layer is called so",
+                f"name one of {', '.join(known[:8])}{', …' if len(known) > 8 else ''}")
+        for own in (name.partition("=")[0] for name in names)
+        if own not in known
+    ]  # fmt: skip
+
+
+@_told.register
+def _quantize(step: QuantizeStep, model: Any, setting: _Setting) -> Told:
+    del step, setting
+    return Told(model, notes=["left to convert, by the rules of its target"])
+
+
+def _number(budget: float | None) -> int | None:
+    assert budget is None or budget >= 1, "a share was not made a number"
+    return None if budget is None else int(budget)
+
+
+def as_plain(told: Told) -> dict[str, Any]:
+    """What is said, without the model, as JSON takes it."""
+    plain: dict[str, Any] = {
+        key: msgspec.to_builtins(value) for key, value in told._asdict().items() if key != "model"
+    }
+    return plain

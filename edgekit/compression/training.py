@@ -1,0 +1,317 @@
+"""Trains the open model: one deterministic `tf.function` step, driven in slices of time.
+
+Adam with cosine decay to 0 after a warm-up, gradients clipped by their global norm. The step is
+not compiled by XLA (slower on CPUs, measured), and always computes in float32: mixed_bfloat16 took
+5 times as long on a CPU without bfloat16 instructions (305 against 62 ms of CPU time, small CNN).
+An update is applied only if loss and gradient are finite. Imports TensorFlow: for workers.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from edgekit.compression.compile_config import CompileConfig
+from edgekit.compression.losses import TaskLoss
+from edgekit.compression.training_data import TrainingData
+from edgekit.compression.training_state import Altered
+from edgekit.errors import DataError, ModelError, one_line
+from edgekit.keras_loading import Loaded
+
+Array = NDArray[Any]
+
+CLIP_NORM = 1.0
+WARM_UP_SHARE = 0.05
+WARM_UP_STEPS = 20
+"""The least warm-up: Adam's second moments are noise before."""
+
+BATCH_SIZES = ((2_000, 16), (20_000, 32), (100_000, 64))
+"""Up to so many samples, batches of so many; above, 128. A short training needs many steps."""
+
+LOWEST_RATE, HIGHEST_RATE = 1e-4, 1e-3
+"""What is believed of a recorded learning rate: lower ones are where a schedule had ended."""
+
+FINETUNE_SHARE = 0.1
+"""Of the model's own learning rate: a trained model is to be moved, not trained anew."""
+
+
+class Objective(Protocol):
+    """What training minimises; regularization losses of the model are added by the trainer."""
+
+    variables: list[Any]
+    """Keras variables to train: the student's, and projections where there are some."""
+
+    def forward(self, inputs: list[Any]) -> Any:
+        """Runs the student with training=True on tensors in the order of `Loaded.inputs`."""
+
+    def loss(self, answer: Any, y: Any, taught: Any) -> Any:
+        """A scalar from what `forward` gave.
+
+        Args:
+            answer: As `forward` returned it.
+            y: The target of the task loss ([n, …] tensor), or None without labels.
+            taught: Tensor of what `taught` gave for the same samples, or None.
+        """
+
+    def taught(self, view: int, numbers: Array) -> Array | None:
+        """The teacher's outputs for samples of a view, by number; None where there are none."""
+
+
+class TaskObjective:
+    """The task loss alone: fine-tuning."""
+
+    def __init__(self, student: Loaded, task: TaskLoss) -> None:
+        self.variables = list(student.model.trainable_variables)
+        self._student, self._task = student, task
+
+    def forward(self, inputs: list[Any]) -> list[Any]:
+        """The outputs, in the order of `Loaded.outputs`."""
+        return outputs_in_training(self._student, inputs)
+
+    def loss(self, answer: list[Any], y: Any, taught: Any) -> Any:  # noqa: ARG002
+        """The task loss."""
+        return self._task(y, answer)
+
+    def taught(self, view: int, numbers: Array) -> None:  # noqa: ARG002
+        """Nobody teaches."""
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a training goes; see `plan`."""
+
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    seed: int
+    steps_per_epoch: int
+
+
+def outputs_in_training(student: Loaded, inputs: list[Any]) -> list[Any]:
+    """A model's outputs in training mode (dropout on, batch statistics), in order."""
+    model = student.model
+    graph = getattr(model, "_functional", None) or model
+    packed = keras.tree.pack_sequence_as(graph._inputs_struct, list(inputs))
+    return list(keras.tree.flatten(model(packed, training=True)))
+
+
+def plan(
+    student: Loaded,
+    count: int,
+    config: CompileConfig | None,
+    *,
+    epochs: int,
+    learning_rate: float | None,
+    batch_size: int | None,
+    seed: int,
+    distilling: bool,
+) -> tuple[Settings, tuple[str, ...]]:
+    """Fills in what was not given; returns it with the reasons in words.
+
+    The last, partial batch of an epoch is left out (another shape would be traced anew): every
+    epoch is shuffled anew, so that no sample is left out for good. A model whose batch dimension
+    is fixed trains with that; fewer samples than it takes are repeated.
+    """
+    notes = []
+    fixed = {spec.shape[0] for spec in student.inputs} - {None}
+    size = min(batch_size or _batch_size(count), count)
+    if fixed:
+        size = int(fixed.pop() or 1)
+        if batch_size not in (None, size):
+            notes.append(f"batches of {size}: the model's batch dimension is fixed")
+    rate = learning_rate
+    if rate is None:
+        rate, why = _learning_rate(config, distilling)
+        notes.append(f"learning rate {rate:g}: {why}")
+    steps = max(1, count // size)
+    return Settings(epochs, rate, size, seed, steps), tuple(notes)
+
+
+def _batch_size(count: int) -> int:
+    return next((size for most, size in BATCH_SIZES if count <= most), 128)
+
+
+def _learning_rate(config: CompileConfig | None, distilling: bool) -> tuple[float, str]:
+    share = 1.0 if distilling else FINETUNE_SHARE
+    told = "" if distilling else f"{share:g} of "
+    own = config.adaptive_rate if config else None
+    if own is None:
+        return share * HIGHEST_RATE, f"{told}Adam's usual {HIGHEST_RATE:g} (the model has none)"
+    if own < LOWEST_RATE:
+        return share * HIGHEST_RATE, (
+            f"{told}Adam's usual {HIGHEST_RATE:g} (the model's {own:.2g} is the end of a schedule)"
+        )
+    rate = min(own, HIGHEST_RATE)
+    capped = f", at most {HIGHEST_RATE:g}" if rate < own else ""
+    return share * rate, f"{told}the model's own {own:.3g}{capped}"
+
+
+def make_deterministic(seed: int) -> None:
+    """Same seed, same bytes. Costs nothing that can be measured on CPUs (± 3 % of a small CNN)."""
+    tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(seed)
+
+
+class Trainer:
+    """One training of the open model, from `plan` to `end`."""
+
+    def __init__(
+        self,
+        student: Loaded,
+        data: TrainingData,
+        objective: Objective,
+        settings: Settings,
+        *,
+        target_input: int | None,
+        distilling: bool,
+    ) -> None:
+        self._data, self._objective, self.settings = data, objective, settings
+        self._target_input = target_input
+        self._altered = Altered(
+            student.model,
+            steps_per_epoch=settings.steps_per_epoch,
+            seed=settings.seed,
+            distilling=distilling,
+        )
+        self.notes = self._altered.notes
+        self._optimizer = keras.optimizers.Adam(_schedule(settings))
+        self._optimizer.build(objective.variables)
+        self._function = _step(student.model, objective, self._optimizer)
+        self._epoch = self._step = 0
+        self._order: Array | None = None
+        self._losses: list[float] = []
+        self._failed_at: int | None = None
+
+    def advance(self, limit_s: float) -> dict[str, Any]:
+        """Trains for about `limit_s` seconds, to the end of the epoch at most.
+
+        Returns:
+            `epoch` (from 1), `step` of `steps_per_epoch`, `loss` (mean of this epoch so far, NaN
+            before the first step), `epoch_done`, `failed_at`: the step, counted from 1 over all
+            epochs, whose loss or gradient was not finite (that update was not applied).
+        """
+        assert self._epoch < self.settings.epochs, "all epochs are done"
+        started = time.monotonic()
+        view = self._epoch % self._data.views
+        if self._failed_at is None and self._data.prepare(view, limit_s):
+            while self._step < self.settings.steps_per_epoch and self._train(view):
+                if time.monotonic() - started >= limit_s:
+                    break
+        done = self._step == self.settings.steps_per_epoch
+        progress = {
+            "epoch": self._epoch + 1,
+            "step": self._step,
+            "steps_per_epoch": self.settings.steps_per_epoch,
+            "loss": float(np.mean(self._losses)) if self._losses else math.nan,
+            "epoch_done": done,
+            "failed_at": self._failed_at,
+        }
+        if done:
+            self._epoch, self._step, self._order, self._losses = self._epoch + 1, 0, None, []
+        return progress
+
+    def end(self) -> None:
+        """Puts back what training changed besides the weights."""
+        self._altered.put_back()
+
+    def _train(self, view: int) -> bool:
+        """One step; False where it failed."""
+        numbers = self._numbers()
+        inputs, y = self._data.batch(view, numbers)
+        if self._target_input is not None:
+            y = inputs[self._target_input]
+        taught = self._objective.taught(view, numbers)
+        loss, finite = self._call([tf.constant(array) for array in inputs], _tensor(y), taught)
+        if not finite:
+            self._failed_at = self._epoch * self.settings.steps_per_epoch + self._step + 1
+            return False
+        self._losses.append(loss)
+        self._step += 1
+        return True
+
+    def _call(self, inputs: list[Any], y: Any, taught: Any) -> tuple[float, bool]:
+        try:
+            loss, finite = self._function(inputs, y, _tensor(taught))
+        except tf.errors.OpError as error:
+            raise ModelError(
+                f"TensorFlow cannot train this model: {one_line(error.message)[:300]}",
+                "leave the training steps out of the recipe",
+            ) from None
+        return float(loss), bool(finite)
+
+    def _numbers(self) -> Array:
+        if self._order is None:
+            random = np.random.default_rng([self.settings.seed, self._epoch])
+            order = random.permutation(self._data.count)
+            wanted = self.settings.steps_per_epoch * self.settings.batch_size
+            self._order = np.resize(order, wanted)
+        start = self._step * self.settings.batch_size
+        numbers: Array = self._order[start : start + self.settings.batch_size]
+        return numbers
+
+
+def _schedule(settings: Settings) -> Any:
+    steps = settings.epochs * settings.steps_per_epoch
+    warm = min(steps // 2, max(math.ceil(WARM_UP_SHARE * steps), WARM_UP_STEPS))
+    return keras.optimizers.schedules.CosineDecay(
+        settings.learning_rate / (warm + 1),
+        decay_steps=max(1, steps - warm),
+        warmup_target=settings.learning_rate,
+        warmup_steps=warm,
+    )
+
+
+def _step(model: Any, objective: Objective, optimizer: Any) -> Any:
+    """The training step: (inputs, y, taught) → (loss, whether it was applied)."""
+    state = list(model.non_trainable_variables)
+
+    def step(inputs: list[Any], y: Any, taught: Any) -> tuple[Any, Any]:
+        # Statistics are written in the forward pass, before it shows that they are not finite.
+        before = [tf.identity(variable.value) for variable in state]
+        with tf.GradientTape() as tape:
+            answer = objective.forward(inputs)
+            regularization = model.losses  # of this forward pass
+            loss = tf.cast(objective.loss(answer, y, taught), tf.float32)
+            if regularization:
+                loss = loss + tf.cast(tf.add_n(regularization), tf.float32)
+        given = tape.gradient(loss, [variable.value for variable in objective.variables])
+        pairs = [
+            (gradient, variable)
+            for gradient, variable in zip(given, objective.variables, strict=True)
+            if gradient is not None
+        ]
+        if not pairs:
+            raise DataError(
+                "the loss does not depend on the model's outputs: no gradient reaches a weight",
+                "compute the loss from `outputs`, with differentiable functions",
+            )
+        gradients, variables = zip(*pairs, strict=True)
+        norm = tf.linalg.global_norm(gradients)
+        finite = tf.math.is_finite(norm) & tf.math.is_finite(loss)
+
+        def apply() -> Any:
+            clipped, _ = tf.clip_by_global_norm(gradients, CLIP_NORM, use_norm=norm)
+            optimizer.apply(clipped, list(variables))
+            return tf.constant(0)
+
+        def undo() -> Any:
+            for variable, value in zip(state, before, strict=True):
+                variable.assign(value)
+            return tf.constant(0)
+
+        tf.cond(finite, apply, undo)
+        return loss, finite
+
+    return tf.function(step, autograph=False, jit_compile=False, reduce_retracing=False)
+
+
+def _tensor(value: Any) -> Any:
+    return None if value is None else tf.constant(value)

@@ -1,0 +1,358 @@
+"""One compression in progress: the model in its worker, the samples that judge it, the steps.
+
+Every step is measured on the choosing samples (the val role); the test role is read once, at the
+end. Nothing here imports a framework.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgekit import (
+    channel_schedule,
+    chunks,
+    compression_plan,
+    data_linting,
+    files,
+    ladder,
+    metrics,
+    recipe_files,
+    sampling,
+    training_loop,
+    units,
+)
+from edgekit.compression_plan import CompressionPlan
+from edgekit.data import Dataset, open_data
+from edgekit.errors import DataError
+from edgekit.ladder import Judge
+from edgekit.types import (
+    Accuracy,
+    ChannelsStep,
+    DataRef,
+    DistillStep,
+    FinetuneStep,
+    ModelInfo,
+    QuantizeStep,
+    RecipeStep,
+    Role,
+    SimplifyStep,
+    Step,
+    Trained,
+)
+from edgekit.workers import Worker
+
+Progress = Callable[[str], None]
+
+PROBES = 32
+"""Real samples that a lossless step is compared on."""
+
+TAYLOR_SAMPLES = 1024
+"""Training samples whose gradients rate channels."""
+
+
+@dataclass(slots=True)
+class Work:
+    """What a compression has so far; `saved` is the model as it is after the last step."""
+
+    plan: CompressionPlan
+    worker: Worker
+    info: ModelInfo
+    directory: Path
+    progress: Progress
+    bar: training_loop.Bar
+    choosing: Judge | None = None
+    role: Role | None = None
+    final: Judge | None = None
+    probes: Path | None = None
+    data: DataRef | None = None
+    accuracy: Accuracy | None = None
+    steps: list[Step] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    timing: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def saved(self) -> Path:
+        """Where every step writes the model."""
+        return self.directory / self.plan.output.name
+
+
+def run(work: Work) -> None:
+    """Takes the source's accuracy, applies every step, and judges the result on test.
+
+    Raises:
+        UserError: See edgekit.errors.
+    """
+    plan, started = work.plan, time.monotonic()
+    work.worker.call("begin")
+    if plan.asked.data is not None:
+        _draw(work, plan.asked.data)
+    _record(work, "source", {}, work.choosing.source if work.choosing else None, started)
+    if plan.student is not None:
+        _take_student(work, plan.student.path)
+    if any(compression_plan.trains(step) for step in plan.steps):
+        _load_training(work)
+    for number, step in enumerate(plan.steps, 1):
+        _apply(work, number, step)
+    if work.final is not None:
+        work.progress("reading the test role once, for the final accuracy")
+        work.accuracy = _judge(work, work.final, "test")
+        _warn(work, *_loss_of_accuracy(work.final.source, work.accuracy))
+    work.progress("checking that plain Keras opens what was written")
+    work.worker.call("check_saved", path=str(work.saved), trust=plan.asked.trust)
+    work.timing["compress_s"] = time.monotonic() - started
+
+
+def failed_trainings(steps: Sequence[Step]) -> list[str]:
+    """Each training whose loss stopped being a number, in words."""
+    return [
+        f"the loss of step {number} ({step.name}) was no finite number at training step"
+        f" {made['failed_at_step']}; epoch {made['best_epoch']} of it is kept"
+        for number, step in enumerate(steps)
+        for made in step.detail.get("training", ())
+        if made["failed_at_step"] is not None
+    ]
+
+
+def _draw(work: Work, spec: str) -> None:
+    work.progress("drawing samples, and the source's outputs for them")
+    plan, info = work.plan, work.info
+    dataset = open_data(
+        spec, inputs=info.inputs, preprocess=plan.preprocess, seed=plan.asked.seed,
+        group_size=_group_size(work),
+    )  # fmt: skip
+    _check_roles(work, dataset)
+    work.probes = work.directory / "probes"
+    chunks.write(work.probes, [dataset.calibration(PROBES, plan.asked.seed).x])
+    predict = sampling.predictor(work.worker, work.directory)
+    _warn(work, *data_linting.lint_dataset(dataset, predict))
+    work.role = "val" if "val" in dataset.roles else "calib"
+    work.choosing, work.final = (
+        sampling.judge(plan.asked.metric, info, work.worker, dataset, part, work.directory)
+        for part in (work.role, "test")
+    )
+    work.data = msgspec.structs.replace(dataset.ref, metric=plan.asked.metric)
+
+
+def _group_size(work: Work) -> int:
+    return sampling.group_size(work.plan.asked.metric, work.info)
+
+
+def _check_roles(work: Work, dataset: Dataset) -> None:
+    recipe = work.plan.recipe
+    training = [recipe_files.kind(step) for step in recipe.step if compression_plan.trains(step)]
+    if training and "train" not in dataset.roles:
+        raise DataError(
+            f"the recipe {recipe.name} trains (step {training[0]}), and {dataset.spec} has no"
+            f" training data; it has: {', '.join(dataset.roles)}",
+            "add x_train and y_train (npz), train/CLASS/ (images) or an answer for 'train'"
+            " (function)",
+        )
+
+
+def _take_student(work: Work, path: str) -> None:
+    started = time.monotonic()
+    work.progress(f"loading the student {path}")
+    notes = work.worker.call("take_student", path=path, trust=work.plan.asked.trust)["notes"]
+    accuracy = _judge(work, work.choosing, "student") if work.choosing else None
+    _record(work, "student", {"path": path, "notes": notes}, accuracy, started, "student_s")
+
+
+def _load_training(work: Work) -> None:
+    asked, started = work.plan.asked, time.monotonic()
+    work.progress("reading the training data")
+    loaded = work.worker.call(
+        "load_training", spec=asked.data, preprocess=work.plan.preprocess, seed=asked.seed,
+        group_size=_group_size(work), augment=asked.augment,
+        directory=str(work.directory / "training"),
+    )  # fmt: skip
+    work.progress(f"{loaded['samples']} training samples")
+    work.timing["training_data_s"] = time.monotonic() - started
+
+
+def _apply(work: Work, number: int, step: RecipeStep) -> None:
+    kind = recipe_files.kind(step)
+    started = time.monotonic()
+    name = f"step {number}/{len(work.plan.steps)} {kind}"
+    work.progress(f"{name}: {compression_plan.settings(step)}")
+    detail: dict[str, Any] = msgspec.to_builtins(step)
+    if isinstance(step, QuantizeStep):
+        work.steps.append(Step(kind, {**detail, "carried_out_by": "convert"}))
+        return
+    detail |= _change(work, step, name)
+    accuracy = _judge(work, work.choosing, f"step{number}") if work.choosing else None
+    _record(work, kind, detail, accuracy, started, f"step{number}_{kind}_s")
+    if isinstance(step, ChannelsStep):
+        _warn(work, *_about_channels(work, number, detail, accuracy))
+
+
+def _change(
+    work: Work, step: SimplifyStep | ChannelsStep | FinetuneStep | DistillStep, name: str
+) -> dict[str, Any]:
+    if isinstance(step, SimplifyStep):
+        probes = str(work.probes) if work.probes else None
+        simplified: dict[str, Any] = work.worker.call(
+            "apply_simplify", for_inference=step.for_inference, probes=probes
+        )
+        return simplified
+    if isinstance(step, ChannelsStep):
+        return _cut_channels(work, step, name)
+    detail: dict[str, Any] = {}
+    if isinstance(step, DistillStep):
+        teacher = work.plan.teacher
+        path = teacher.path if teacher else None
+        opened = work.worker.call("open_teacher", path=path, trust=work.plan.asked.trust)
+        for note in opened["notes"]:
+            work.progress(f"{name}: {note}")
+        taught_by = teacher or work.plan.source
+        detail["teacher"] = {"path": taught_by.path, "sha256": taught_by.sha256}
+    trained = _train(work, name, step)
+    return detail | {"training": [msgspec.to_builtins(trained)]}
+
+
+def _cut_channels(work: Work, step: ChannelsStep, name: str) -> dict[str, Any]:
+    """All iterations of a channels step, with training between them."""
+    multiple = work.plan.channel_multiple
+    source = work.steps[0].detail
+    made: list[dict[str, Any]] = []
+    trainings: list[dict[str, Any]] = []
+    for iteration in range(1, step.iterations + 1):
+        label = f"{name} {iteration}/{step.iterations}" if step.iterations > 1 else name
+        if step.criterion == "taylor":
+            work.progress(f"{label}: gradients of {TAYLOR_SAMPLES} training samples")
+            work.worker.call("taylor_scores", samples=TAYLOR_SAMPLES, loss=work.plan.asked.loss)
+        amount = channel_schedule.amount(
+            step, iteration, source, work.worker.call("describe"), multiple
+        )
+        cut = work.worker.call(
+            "apply_channels", criterion=step.criterion, scope=step.scope, **amount
+        )
+        made.append(cut)
+        if iteration < step.iterations:
+            between = FinetuneStep(epochs=step.epochs)
+            trainings.append(msgspec.to_builtins(_train(work, label, between)))
+    merged = channel_schedule.merged(made)
+    if any(map(compression_plan.trains, work.plan.steps)):
+        merged["recalibrated"] = work.worker.call("recalibrate")
+    return {**merged, "multiple": multiple, **({"training": trainings} if trainings else {})}
+
+
+def _train(work: Work, name: str, step: FinetuneStep | DistillStep) -> Trained:
+    assert work.choosing is not None, "a recipe that trains has data"
+    choosing = work.choosing
+    distill = None
+    if isinstance(step, DistillStep):
+        distill = {
+            "temperature": step.temperature, "weight": step.weight, "features": step.features,
+        }  # fmt: skip
+    session = training_loop.Session(
+        epochs=step.epochs,
+        patience=step.patience,
+        settings={
+            "learning_rate": step.learning_rate,
+            "batch_size": step.batch_size,
+            "seed": work.plan.asked.seed,
+            "loss": work.plan.asked.loss,
+            "distill": distill,
+        },
+        judge=lambda: _judge(work, choosing, "epoch"),
+        progress=work.progress,
+        bar=work.bar,
+        name=name,
+    )
+    trained = training_loop.train(work.worker, session)
+    if trained.failed_at_step is not None:
+        _warn(
+            work,
+            f"{name}: the loss was no finite number at training step {trained.failed_at_step}, and"
+            f" training stopped; the model of epoch {trained.best_epoch} is kept. A smaller"
+            f" learning_rate than {trained.learning_rate:g} may help",
+        )
+    elif trained.best_epoch == 0:
+        _warn(
+            work,
+            f"{name}: no epoch was better than the model before training, which is kept; a smaller"
+            f" learning_rate than {trained.learning_rate:g} may help",
+        )
+    return trained
+
+
+def _judge(work: Work, judge: Judge, name: str) -> Accuracy:
+    outputs = work.directory / f"outputs-{name}"
+    work.worker.call("predict", samples=str(judge.samples), outputs=str(outputs))
+    return ladder.judge_outputs(judge, chunks.read_all(outputs))
+
+
+def _record(
+    work: Work,
+    name: str,
+    detail: dict[str, Any],
+    accuracy: Accuracy | None,
+    started: float,
+    timed_as: str = "source_s",
+) -> None:
+    """Saves the model as it is now and notes what it has become."""
+    work.worker.call("save", path=str(work.saved))
+    work.timing[timed_as] = time.monotonic() - started
+    described = work.worker.call("describe")
+    removed = detail.get("removed", ())
+    detail = {
+        **detail,
+        "parameters_after": described["parameters"],
+        "macs_after": described["macs"],
+        "sparsity": described["sparsity"],
+        "channels_removed": sum(one["channels"] or 0 for one in removed),
+        "size_bytes": work.saved.stat().st_size,
+        "gzip_bytes": files.gzip_size_bytes([work.saved]),
+        "accuracy_role": work.role,
+        "accuracy": msgspec.to_builtins(accuracy),
+    }
+    work.steps.append(Step(name, detail))
+
+
+def _about_channels(
+    work: Work, number: int, detail: dict[str, Any], accuracy: Accuracy | None
+) -> Iterator[str]:
+    """What pruning without training afterwards has cost, in words."""
+    if not detail["removed"]:
+        yield "channels: nothing was removed; `kept` in the manifest says why, layer by layer"
+        return
+    if any(isinstance(step, FinetuneStep | DistillStep) for step in work.plan.steps[number:]):
+        return
+    advice = "add a step finetune or distill to the recipe"
+    if accuracy is None or work.choosing is None:
+        yield (
+            "channels were removed without training, which loses accuracy, and without --data"
+            f" it was not measured how much; {advice}"
+        )
+        return
+    source, name = work.choosing.source, accuracy.metric
+    yield (
+        f"channels were removed without training: {name} {units.metric(name, source.value)} →"
+        f" {units.metric(name, accuracy.value)} on the {work.role} role, a drop of"
+        f" {metrics.drop(source, accuracy):.4f}; {advice}"
+    )
+
+
+def _loss_of_accuracy(source: Accuracy, made: Accuracy) -> Iterator[str]:
+    """A loss that is larger than what the samples leave open."""
+    if made.ci95 is None or made.ci95[0] <= source.value <= made.ci95[1]:
+        return
+    if metrics.drop(source, made) > 0:
+        before, after = (units.metric(one.metric, one.value) for one in (source, made))
+        yield (
+            f"the result has lost accuracy: {made.metric} {before} → {after} on test, more than"
+            " chance explains; remove less or train longer (--epochs), and set --max-drop to make"
+            " such a loss an error"
+        )
+
+
+def _warn(work: Work, *texts: str) -> None:
+    for text in texts:
+        work.warnings.append(text)
+        work.progress(f"warning: {text}")

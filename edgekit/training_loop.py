@@ -1,0 +1,130 @@
+"""Drives training in the worker: epochs, judgement, early stopping, the best epoch restored.
+
+The worker trains for about a second at a call, so that progress and Ctrl-C never wait for an
+epoch. The state before training counts as epoch 0: training cannot leave a model worse than it
+was on the samples that choose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from edgekit import metrics, units
+from edgekit.types import Accuracy, EpochRecord, Stopped, Trained
+from edgekit.workers import Worker
+
+CALL_S = 1.0
+"""How long one call into the worker trains."""
+
+Bar = Callable[[float, str], None]
+"""Told the share of a piece of work that is done, and what it is."""
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """One training: what the worker is told, and who judges.
+
+    `judge` takes the accuracy of the model as it is on the choosing samples.
+    """
+
+    epochs: int
+    patience: int | None
+    settings: dict[str, Any]
+    judge: Callable[[], Accuracy]
+    progress: Callable[[str], None]
+    bar: Bar
+    name: str
+
+
+def train(worker: Worker, session: Session) -> Trained:
+    """Trains the model in the worker and leaves it at its best epoch.
+
+    Args:
+        worker: With training data loaded, and a teacher if the settings distil.
+        session: What to do.
+
+    Returns:
+        What was done, epoch by epoch. `failed_at_step` is set where the loss stopped being a
+        number, which ends the training.
+    """
+    started = worker.call("start_training", epochs=session.epochs, **session.settings)
+    for note in started["notes"]:
+        session.progress(f"{session.name}: {note}")
+    if session.settings["distill"] is not None:
+        _prepare_teacher(worker, session)
+    before = session.judge()
+    worker.call("keep")
+    history = [EpochRecord(0, None, before)]
+    stopped: Stopped = "epochs"
+    failed_at = None
+    for epoch in range(1, session.epochs + 1):
+        state = _epoch(worker, session, epoch, history)
+        if state["failed_at"] is not None:
+            stopped, failed_at = "not finite", int(state["failed_at"])
+            break
+        record = EpochRecord(epoch, float(state["loss"]), session.judge())
+        if not metrics.drop(_best(history).accuracy, record.accuracy) > 0:
+            worker.call("keep")
+        history.append(record)
+        session.progress(f"{session.name}: {_line(history, session.epochs)}")
+        if session.patience and epoch - _best(history).epoch >= session.patience:
+            stopped = "patience"
+            break
+    worker.call("restore")
+    worker.call("end_training")
+    return Trained(
+        loss=started["loss"],
+        learning_rate=started["learning_rate"],
+        batch_size=started["batch_size"],
+        steps_per_epoch=started["steps_per_epoch"],
+        best_epoch=_best(history).epoch,
+        stopped=stopped,
+        failed_at_step=failed_at,
+        history=tuple(history),
+        notes=tuple(started["notes"]),
+    )
+
+
+def _prepare_teacher(worker: Worker, session: Session) -> None:
+    while True:
+        state = worker.call("prepare_teacher", limit_s=CALL_S)
+        done, total = state["done"], state["total"]
+        if done >= total:
+            return
+        session.bar(done / total, f"{session.name}: the teacher answers, {done}/{total} samples")
+
+
+def _epoch(
+    worker: Worker, session: Session, epoch: int, history: list[EpochRecord]
+) -> dict[str, Any]:
+    best = _best(history).accuracy
+    shown = f"best {best.metric} {units.metric(best.metric, best.value)}"
+    while True:
+        state: dict[str, Any] = worker.call("advance", limit_s=CALL_S)
+        if state["epoch_done"] or state["failed_at"] is not None:
+            return state
+        session.bar(
+            (epoch - 1 + state["step"] / state["steps_per_epoch"]) / session.epochs,
+            f"{session.name}: epoch {epoch}/{session.epochs}, loss {state['loss']:.4g}, {shown}",
+        )
+
+
+def _best(history: list[EpochRecord]) -> EpochRecord:
+    """The latest of the best epochs: of equals, the one that was trained longest."""
+    best = history[0]
+    for record in history[1:]:
+        if not metrics.drop(best.accuracy, record.accuracy) > 0:
+            best = record
+    return best
+
+
+def _line(history: list[EpochRecord], epochs: int) -> str:
+    last, best = history[-1], _best(history)
+    name = last.accuracy.metric
+    return (
+        f"epoch {last.epoch}/{epochs}, loss {last.loss:.4g},"
+        f" {name} {units.metric(name, last.accuracy.value)}"
+        f" (best {units.metric(name, best.accuracy.value)}, epoch {best.epoch})"
+    )
