@@ -15,6 +15,7 @@ import msgspec
 
 from edgekit import (
     compression_plan,
+    compression_warnings,
     compression_work,
     files,
     gains,
@@ -152,7 +153,7 @@ def _counted_claims(claims: Sequence[Claim], steps: Sequence[Step]) -> Iterator[
 
 
 def _gate(resolved: CompressionPlan, written: Manifest) -> None:
-    failed = compression_work.failed_trainings(written.steps)
+    failed = compression_warnings.failed_trainings(written.steps)
     if failed:
         raise GateError(
             f"{'; '.join(failed)}; the model was written to {resolved.output}",

@@ -7,7 +7,7 @@ end. Nothing here imports a framework.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,13 @@ from edgekit import (
     channel_schedule,
     chunks,
     compression_plan,
+    compression_warnings,
     data_linting,
     files,
     ladder,
-    metrics,
     recipe_files,
     sampling,
     training_loop,
-    units,
 )
 from edgekit.compression_plan import CompressionPlan
 from edgekit.data import Dataset, open_data
@@ -102,21 +101,10 @@ def run(work: Work) -> None:
     if work.final is not None:
         work.progress("reading the test role once, for the final accuracy")
         work.accuracy = _judge(work, work.final, "test")
-        _warn(work, *_loss_of_accuracy(work.final.source, work.accuracy))
+        _warn(work, *compression_warnings.lost(work.final.source, work.accuracy))
     work.progress("checking that plain Keras opens what was written")
     work.worker.call("check_saved", path=str(work.saved), trust=plan.asked.trust)
     work.timing["compress_s"] = time.monotonic() - started
-
-
-def failed_trainings(steps: Sequence[Step]) -> list[str]:
-    """Each training whose loss stopped being a number, in words."""
-    return [
-        f"the loss of step {number} ({step.name}) was no finite number at training step"
-        f" {made['failed_at_step']}; epoch {made['best_epoch']} of it is kept"
-        for number, step in enumerate(steps)
-        for made in step.detail.get("training", ())
-        if made["failed_at_step"] is not None
-    ]
 
 
 def _draw(work: Work, spec: str) -> None:
@@ -188,7 +176,13 @@ def _apply(work: Work, number: int, step: RecipeStep) -> None:
     accuracy = _judge(work, work.choosing, f"step{number}") if work.choosing else None
     _record(work, kind, detail, accuracy, started, f"step{number}_{kind}_s")
     if isinstance(step, ChannelsStep):
-        _warn(work, *_about_channels(work, number, detail, accuracy))
+        later = work.plan.steps[number:]
+        trained = any(isinstance(one, FinetuneStep | DistillStep) for one in later)
+        source = work.choosing.source if work.choosing else None
+        _warn(
+            work,
+            *compression_warnings.of_channels(detail, source, accuracy, work.role, trained=trained),
+        )
 
 
 def _change(
@@ -266,19 +260,7 @@ def _train(work: Work, name: str, step: FinetuneStep | DistillStep) -> Trained:
         name=name,
     )
     trained = training_loop.train(work.worker, session)
-    if trained.failed_at_step is not None:
-        _warn(
-            work,
-            f"{name}: the loss was no finite number at training step {trained.failed_at_step}, and"
-            f" training stopped; the model of epoch {trained.best_epoch} is kept. A smaller"
-            f" learning_rate than {trained.learning_rate:g} may help",
-        )
-    elif trained.best_epoch == 0:
-        _warn(
-            work,
-            f"{name}: no epoch was better than the model before training, which is kept; a smaller"
-            f" learning_rate than {trained.learning_rate:g} may help",
-        )
+    _warn(work, *compression_warnings.of_training(name, trained))
     return trained
 
 
@@ -313,43 +295,6 @@ def _record(
         "accuracy": msgspec.to_builtins(accuracy),
     }
     work.steps.append(Step(name, detail))
-
-
-def _about_channels(
-    work: Work, number: int, detail: dict[str, Any], accuracy: Accuracy | None
-) -> Iterator[str]:
-    """What pruning without training afterwards has cost, in words."""
-    if not detail["removed"]:
-        yield "channels: nothing was removed; `kept` in the manifest says why, layer by layer"
-        return
-    if any(isinstance(step, FinetuneStep | DistillStep) for step in work.plan.steps[number:]):
-        return
-    advice = "add a step finetune or distill to the recipe"
-    if accuracy is None or work.choosing is None:
-        yield (
-            "channels were removed without training, which loses accuracy, and without --data"
-            f" it was not measured how much; {advice}"
-        )
-        return
-    source, name = work.choosing.source, accuracy.metric
-    yield (
-        f"channels were removed without training: {name} {units.metric(name, source.value)} →"
-        f" {units.metric(name, accuracy.value)} on the {work.role} role, a drop of"
-        f" {metrics.drop(source, accuracy):.4f}; {advice}"
-    )
-
-
-def _loss_of_accuracy(source: Accuracy, made: Accuracy) -> Iterator[str]:
-    """A loss that is larger than what the samples leave open."""
-    if made.ci95 is None or made.ci95[0] <= source.value <= made.ci95[1]:
-        return
-    if metrics.drop(source, made) > 0:
-        before, after = (units.metric(one.metric, one.value) for one in (source, made))
-        yield (
-            f"the result has lost accuracy: {made.metric} {before} → {after} on test, more than"
-            " chance explains; remove less or train longer (--epochs), and set --max-drop to make"
-            " such a loss an error"
-        )
 
 
 def _warn(work: Work, *texts: str) -> None:

@@ -47,7 +47,7 @@ class Compressor(Source):
 
     def open(self, path: str, trust: bool = False) -> dict[str, Any]:
         """Opens a model in place of the one before; see `Source.open`."""
-        self._path = Path(path)
+        self._path = self._student_path = Path(path)
         return super().open(path, trust)
 
     def begin(self) -> None:
@@ -85,6 +85,7 @@ class Compressor(Source):
         Raises:
             ModelError: It cannot be loaded, or has other inputs or outputs.
         """
+        self._student_path = Path(path)
         student = keras_loading.load(
             loading.identify(path, trust=trust, isolated=False), trust=trust
         )
@@ -223,7 +224,7 @@ class Compressor(Source):
             DataError, UsageError: The data cannot be used.
         """
         self._session = training_session.open_session(
-            spec, preprocess, self._model(), self._path, seed=seed, group_size=group_size,
+            spec, preprocess, self._model(), self._path, self._student_path, seed=seed, group_size=group_size,
             augment=augment, directory=Path(directory),
         )  # fmt: skip
         data = self._session.data

@@ -29,9 +29,10 @@ from edgekit.keras_loading import Loaded, of_model
 class Session:
     """Training data that is there, and the training that goes on, if one does."""
 
-    def __init__(self, data: TrainingData, source: Path, directory: Path) -> None:
+    def __init__(self, data: TrainingData, source: Path, student: Path, directory: Path) -> None:
         self.data = data
         self._config = compile_config.read(source)
+        self._student_config = compile_config.read(student) if student != source else self._config
         self._directory = directory
         self._trainings = 0
         self.trainer: training.Trainer | None = None
@@ -56,7 +57,7 @@ class Session:
         """Sets a training up; see `Compressor.start_training`."""
         task = self._task(student, loss, distilling=distill is not None)
         settings, notes = training.plan(
-            student, self.data.count, self._config, epochs=epochs, learning_rate=learning_rate,
+            student, self.data.count, self._student_config, epochs=epochs, learning_rate=learning_rate,
             batch_size=batch_size, seed=seed, distilling=distill is not None,
         )  # fmt: skip
         trainable = student.model.trainable_variables
@@ -135,6 +136,7 @@ def open_session(
     preprocess: str,
     student: Loaded,
     source: Path,
+    student_path: Path,
     *,
     seed: int,
     group_size: int,
@@ -147,7 +149,7 @@ def open_session(
     )
     directory.mkdir(parents=True, exist_ok=True)
     data = training_data.spool(dataset, seed=seed, augment=augment, directory=directory)
-    return Session(data, source, directory)
+    return Session(data, source, student_path, directory)
 
 
 def copy_of(loaded: Loaded) -> Loaded:

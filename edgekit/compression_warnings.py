@@ -1,0 +1,83 @@
+"""What `compress` warns of: accuracy that was lost, trainings that failed or did not help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from edgekit import metrics, units
+from edgekit.types import Accuracy, Role, Step, Trained
+
+
+def failed_trainings(steps: Sequence[Step]) -> list[str]:
+    """Each training whose loss stopped being a number, in words."""
+    return [
+        f"the loss of step {number} ({step.name}) was no finite number at training step"
+        f" {made['failed_at_step']}; epoch {made['best_epoch']} of it is kept"
+        for number, step in enumerate(steps)
+        for made in step.detail.get("training", ())
+        if made["failed_at_step"] is not None
+    ]
+
+
+def of_channels(
+    detail: dict[str, Any],
+    source: Accuracy | None,
+    made: Accuracy | None,
+    role: Role | None,
+    *,
+    trained: bool,
+) -> Iterator[str]:
+    """Pruning that removed nothing, and what it has cost where no training follows.
+
+    Args:
+        detail: What the step says of itself.
+        source: The source's accuracy on the choosing samples, where there are some.
+        made: The pruned model's.
+        role: Which samples these are.
+        trained: Whether a later step trains.
+    """
+    if not detail["removed"]:
+        yield "channels: nothing was removed; `kept` in the manifest says why, layer by layer"
+        return
+    if trained:
+        return
+    advice = "add a step finetune or distill to the recipe"
+    if source is None or made is None:
+        yield (
+            "channels were removed without training, which loses accuracy, and without --data"
+            f" it was not measured how much; {advice}"
+        )
+        return
+    before, after = (units.metric(made.metric, one.value) for one in (source, made))
+    yield (
+        f"channels were removed without training: {made.metric} {before} → {after} on the {role}"
+        f" role, a drop of {metrics.drop(source, made):.4f}; {advice}"
+    )
+
+
+def lost(source: Accuracy, made: Accuracy) -> Iterator[str]:
+    """A loss that is larger than what the samples leave open."""
+    if made.ci95 is None or made.ci95[0] <= source.value <= made.ci95[1]:
+        return
+    if metrics.drop(source, made) > 0:
+        before, after = (units.metric(one.metric, one.value) for one in (source, made))
+        yield (
+            f"the result has lost accuracy: {made.metric} {before} → {after} on test, more than"
+            " chance explains; remove less or train longer (--epochs), and set --max-drop to make"
+            " such a loss an error"
+        )
+
+
+def of_training(name: str, trained: Trained) -> Iterator[str]:
+    """A training that was broken off, or that no epoch of was worth keeping."""
+    advice = f"a smaller learning_rate than {trained.learning_rate:g} may help"
+    if trained.failed_at_step is not None:
+        yield (
+            f"{name}: the loss was no finite number at training step {trained.failed_at_step}, and"
+            f" training stopped; the model of epoch {trained.best_epoch} is kept. {advice}"
+        )
+    elif trained.best_epoch == 0:
+        yield (
+            f"{name}: no epoch was better than the model before training, which is kept; {advice}"
+        )

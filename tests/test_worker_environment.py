@@ -1,0 +1,39 @@
+"""What a worker's child process is given of an environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from edgekit import workers
+from edgekit.workers import Worker
+
+
+@pytest.fixture
+def importable(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+
+
+def _variable(name, environment=None):
+    with Worker("environment_cases:Cases", "the test's child", environment=environment) as worker:
+        return worker.call("variable", name=name)
+
+
+@pytest.mark.usefixtures("importable")
+def test_a_child_that_trains_is_told_to_keep_its_memory():
+    assert "mmap_max=0" in _variable("GLIBC_TUNABLES", workers.KEEP_MEMORY)
+    assert "GLIBC_TUNABLES" not in os.environ
+
+
+@pytest.mark.usefixtures("importable")
+def test_what_the_user_has_set_stands(monkeypatch):
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=0")
+    assert _variable("GLIBC_TUNABLES", workers.KEEP_MEMORY) == "glibc.malloc.check=0"
+
+
+@pytest.mark.usefixtures("importable")
+def test_frameworks_are_quiet_whatever_is_set(monkeypatch):
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    assert _variable("TF_CPP_MIN_LOG_LEVEL") == "3"
