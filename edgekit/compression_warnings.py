@@ -57,15 +57,16 @@ def of_channels(
 
 
 def lost(source: Accuracy, made: Accuracy) -> Iterator[str]:
-    """A loss that is larger than what the samples leave open."""
+    """A loss that puts the source outside the result's interval."""
     if made.ci95 is None or made.ci95[0] <= source.value <= made.ci95[1]:
         return
     if metrics.drop(source, made) > 0:
         before, after = (units.metric(one.metric, one.value) for one in (source, made))
+        interval = units.metric_interval(made.metric, made.value, made.ci95)
         yield (
-            f"the result has lost accuracy: {made.metric} {before} → {after} on test, more than"
-            " chance explains; remove less or train longer (--epochs), and set --max-drop to make"
-            " such a loss an error"
+            f"the result has lost accuracy: {made.metric} {before} → {after} {interval} on test;"
+            " remove less or train longer (--epochs), and set --max-drop to make such a loss an"
+            " error"
         )
 
 

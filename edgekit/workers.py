@@ -73,7 +73,8 @@ class Worker:
         requests, self._requests = _pipe()
         self._answers, answers = _pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "edgekit.worker", reference, str(requests), str(answers)],
+            # -P: a types.py in the directory that edgekit runs in must not shadow the library's.
+            [sys.executable, "-P", "-m", "edgekit.worker", reference, str(requests), str(answers)],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,

@@ -132,9 +132,10 @@ def test_half_the_channels_really_go_and_the_price_is_stated(halved, keras_alone
         assert accuracy == pytest.approx(alone)
     assert made.accuracy.n == 600
     drop = source.detail["accuracy"]["value"] - pruned.detail["accuracy"]["value"]
-    (warning,) = made.warnings
-    assert "without training" in warning
-    assert f"a drop of {drop:.4f}" in warning
+    price, loss = made.warnings
+    assert "without training" in price
+    assert f"a drop of {drop:.4f}" in price
+    assert "the result has lost accuracy" in loss
 
 
 def test_convert_takes_the_planned_precision(halved, tmp_path):
@@ -262,7 +263,7 @@ def _rest(output):
     return {
         "target": "host", "data": None, "preprocess": None, "metric": None, "input_type": None,
         "output_type": None, "batch": "1", "max_drop": None, "output": output, "seed": 0,
-        "trust": False,
+        "trust": False, "simplify": True,
     }  # fmt: skip
 
 

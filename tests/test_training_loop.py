@@ -17,7 +17,7 @@ def trainer():
     with pytest.MonkeyPatch.context() as patch:
         paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
-        with Worker("training_cases:Scripted", "the scripted trainer") as worker:
+        with Worker("scripted_training:Scripted", "the scripted trainer") as worker:
             yield worker
 
 

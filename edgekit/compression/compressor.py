@@ -224,8 +224,8 @@ class Compressor(Source):
             DataError, UsageError: The data cannot be used.
         """
         self._session = training_session.open_session(
-            spec, preprocess, self._model(), self._path, self._student_path, seed=seed, group_size=group_size,
-            augment=augment, directory=Path(directory),
+            spec, preprocess, self._model(), self._path, self._student_path, seed=seed,
+            group_size=group_size, augment=augment, directory=Path(directory),
         )  # fmt: skip
         data = self._session.data
         labelled = data.labels is not None

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
+SQUARED_ERRORS = ("mse", "mean_squared_error", "MeanSquaredError")
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """How one output is compared; `scale` is the teacher's variance, for values."""
@@ -79,6 +82,7 @@ class Distillation:
         self._temperature = float(settings["temperature"])
         self._weight = float(settings["weight"]) if task else 1.0
         self._lessons, self._live, self._matches = lessons, live, matches
+        self._task_scale = _task_scale(task, matches)
 
     def prepare(self, limit_s: float) -> dict[str, int]:
         """Has the teacher answer for about `limit_s` seconds; see `Lessons.prepare`."""
@@ -106,7 +110,8 @@ class Distillation:
             total += self._live.error(answer)
         if self._task is None or self._weight >= 1:
             return total
-        return self._weight * total + (1 - self._weight) * self._task(y, answer.outputs)
+        own = self._task(y, answer.outputs) / self._task_scale
+        return self._weight * total + (1 - self._weight) * own
 
 
 def objective(
@@ -197,6 +202,12 @@ def _student_output(student: Loaded, place: int, inputs: Sequence[Array]) -> Out
     return output_kinds.of_numbers(student.outputs[place].name, answers, None)
 
 
+def _task_scale(task: TaskLoss | None, matches: list[Match]) -> float:
+    """A squared error of the task is put in the unit of the teacher's, or it would drown it."""
+    squared = task is not None and any(word in task.name for word in SQUARED_ERRORS)
+    return matches[0].scale if squared else 1.0
+
+
 def _shares(task: TaskLoss | None, settings: Mapping[str, Any], matches: list[Match]) -> str:
     what = {
         "classes": "KL divergence of class probabilities",
@@ -208,7 +219,8 @@ def _shares(task: TaskLoss | None, settings: Mapping[str, Any], matches: list[Ma
     if task is None:
         return f"there are no labels: the loss is the teacher's alone ({what})"
     weight = settings["weight"]
-    return f"loss = {weight:g} · {what} + {1 - weight:g} · {task.name}"
+    own = f"{task.name}{' over the same' if _task_scale(task, matches) != 1 else ''}"
+    return f"loss = {weight:g} · {what} + {1 - weight:g} · {own}"
 
 
 def _agreement(

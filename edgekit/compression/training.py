@@ -35,7 +35,7 @@ WARM_UP_STEPS = 20
 BATCH_SIZES = ((2_000, 16), (20_000, 32), (100_000, 64))
 """Up to so many samples, batches of so many; above, 128. A short training needs many steps."""
 
-LOWEST_RATE, HIGHEST_RATE = 1e-4, 1e-3
+LOWEST_RATE, USUAL_RATE, HIGHEST_RATE = 1e-4, 1e-3, 2e-3
 """What is believed of a recorded learning rate: lower ones are where a schedule had ended."""
 
 FINETUNE_SHARE = 0.1
@@ -144,10 +144,10 @@ def _learning_rate(config: CompileConfig | None, distilling: bool) -> tuple[floa
     told = "" if distilling else f"{share:g} of "
     own = config.adaptive_rate if config else None
     if own is None:
-        return share * HIGHEST_RATE, f"{told}Adam's usual {HIGHEST_RATE:g} (the model has none)"
+        return share * USUAL_RATE, f"{told}Adam's usual {USUAL_RATE:g} (the model has none)"
     if own < LOWEST_RATE:
-        return share * HIGHEST_RATE, (
-            f"{told}Adam's usual {HIGHEST_RATE:g} (the model's {own:.2g} is the end of a schedule)"
+        return share * USUAL_RATE, (
+            f"{told}Adam's usual {USUAL_RATE:g} (the model's {own:.2g} is the end of a schedule)"
         )
     rate = min(own, HIGHEST_RATE)
     capped = f", at most {HIGHEST_RATE:g}" if rate < own else ""

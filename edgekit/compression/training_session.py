@@ -57,8 +57,9 @@ class Session:
         """Sets a training up; see `Compressor.start_training`."""
         task = self._task(student, loss, distilling=distill is not None)
         settings, notes = training.plan(
-            student, self.data.count, self._student_config, epochs=epochs, learning_rate=learning_rate,
-            batch_size=batch_size, seed=seed, distilling=distill is not None,
+            student, self.data.count, self._student_config, epochs=epochs,
+            learning_rate=learning_rate, batch_size=batch_size, seed=seed,
+            distilling=distill is not None,
         )  # fmt: skip
         trainable = student.model.trainable_variables
         if not trainable:
