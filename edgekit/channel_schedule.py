@@ -1,7 +1,8 @@
 """How far each iteration of a channels step goes, so that all of them end where the step asks.
 
 Every iteration removes the same share of what is there, which is what iterative pruning does
-(Molchanov et al. 2017, arXiv 1611.06440); only the last one rounds counts to the target's multiple.
+(Molchanov et al. 2017, arXiv 1611.06440). A ratio refers to what was there before the first one, so
+that roundings do not add up.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ def amount(
     iteration: int,
     source: dict[str, Any],
     current: dict[str, Any],
-    multiple: int,
 ) -> dict[str, Any]:
     """The arguments that say how far one iteration goes.
 
@@ -26,18 +26,17 @@ def amount(
         iteration: From 1 to `step.iterations`.
         source: `macs_after` and `parameters_after` of the source.
         current: `macs` and `parameters` of the model as it is.
-        multiple: What the counts are rounded to in the end.
     """
     left = step.iterations - iteration + 1
     wanted: dict[str, Any] = {"ratio": None, "max_macs": None, "max_parameters": None}
     if step.ratio is not None:
-        wanted["ratio"] = 1 - (1 - step.ratio) ** (1 / step.iterations)
+        wanted["ratio"] = 1 - (1 - step.ratio) ** (iteration / step.iterations)
     for key, limit in (("macs", step.max_macs), ("parameters", step.max_parameters)):
         if limit is not None:
             final = limit if isinstance(limit, int) else int(limit * source[f"{key}_after"])
             now = max(int(current[key]), 1)
             wanted[f"max_{key}"] = max(final, int(now * (final / now) ** (1 / left)))
-    return {**wanted, "multiple": multiple if left == 1 else 1}
+    return {**wanted, "first": iteration == 1}
 
 
 def merged(cuts: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -51,4 +50,10 @@ def merged(cuts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         **cuts[-1],
         "removed": list(removed.values()),
         **{key: cuts[0][key] for key in cuts[0] if key.endswith("_before")},
+        "budget": cuts[-1]["budget"]
+        and {
+            **cuts[-1]["budget"],
+            "before": cuts[0]["budget"]["before"],
+            "met_already": cuts[0]["budget"]["met_already"],
+        },
     }

@@ -9,12 +9,18 @@ from edgekit import metrics, units
 from edgekit.types import Accuracy, Role, Step, Trained
 
 
+def numbers(steps: Sequence[Step]) -> list[int]:
+    """The number of each step as it is counted while running: source and student have none."""
+    given = sum(step.name in {"source", "student"} for step in steps)
+    return [max(0, place - given + 1) for place in range(len(steps))]
+
+
 def failed_trainings(steps: Sequence[Step]) -> list[str]:
     """Each training whose loss stopped being a number, in words."""
     return [
         f"the loss of step {number} ({step.name}) was no finite number at training step"
-        f" {made['failed_at_step']}; epoch {made['best_epoch']} of it is kept"
-        for number, step in enumerate(steps)
+        f" {made['failed_at_step']}; kept is {_epoch(made['best_epoch'])}"
+        for number, step in zip(numbers(steps), steps, strict=True)
         for made in step.detail.get("training", ())
         if made["failed_at_step"] is not None
     ]
@@ -38,7 +44,13 @@ def of_channels(
         trained: Whether a later step trains.
     """
     if not detail["removed"]:
-        yield "channels: nothing was removed; `kept` in the manifest says why, layer by layer"
+        budget = detail.get("budget")
+        why = "`kept` in the manifest says why, layer by layer"
+        if budget and budget["met_already"]:
+            why = f"the model has {budget['before']:,} {budget['quantity']} already"
+        elif detail.get("multiple", 1) > 1:
+            why += f"; counts are kept at multiples of {detail['multiple']}"
+        yield f"channels: nothing was removed; {why}"
         return
     if trained:
         return
@@ -72,13 +84,18 @@ def lost(source: Accuracy, made: Accuracy) -> Iterator[str]:
 
 def of_training(name: str, trained: Trained) -> Iterator[str]:
     """A training that was broken off, or that no epoch of was worth keeping."""
-    advice = f"a smaller learning_rate than {trained.learning_rate:g} may help"
     if trained.failed_at_step is not None:
         yield (
             f"{name}: the loss was no finite number at training step {trained.failed_at_step}, and"
-            f" training stopped; the model of epoch {trained.best_epoch} is kept. {advice}"
+            f" training stopped; kept is {_epoch(trained.best_epoch)}. The learning rate was"
+            f" {trained.learning_rate:g}, the loss {trained.loss}"
         )
     elif trained.best_epoch == 0:
         yield (
-            f"{name}: no epoch was better than the model before training, which is kept; {advice}"
+            f"{name}: no epoch was better than the model before training, which is kept; the"
+            f" learning rate was {trained.learning_rate:g}"
         )
+
+
+def _epoch(number: int) -> str:
+    return f"the model of epoch {number}" if number else "the model as it was before training"

@@ -198,7 +198,7 @@ def _change(
         return _cut_channels(work, step, name)
     detail: dict[str, Any] = {}
     if isinstance(step, DistillStep):
-        teacher = work.plan.teacher
+        teacher = work.plan.teacher if step.teacher else None
         path = teacher.path if teacher else None
         opened = work.worker.call("open_teacher", path=path, trust=work.plan.asked.trust)
         for note in opened["notes"]:
@@ -211,7 +211,7 @@ def _change(
 
 def _cut_channels(work: Work, step: ChannelsStep, name: str) -> dict[str, Any]:
     """All iterations of a channels step, with training between them."""
-    multiple = work.plan.channel_multiple
+    asked, multiple = work.plan.asked, work.plan.channel_multiple
     source = work.steps[0].detail
     made: list[dict[str, Any]] = []
     trainings: list[dict[str, Any]] = []
@@ -219,12 +219,16 @@ def _cut_channels(work: Work, step: ChannelsStep, name: str) -> dict[str, Any]:
         label = f"{name} {iteration}/{step.iterations}" if step.iterations > 1 else name
         if step.criterion == "taylor":
             work.progress(f"{label}: gradients of {TAYLOR_SAMPLES} training samples")
-            work.worker.call("taylor_scores", samples=TAYLOR_SAMPLES, loss=work.plan.asked.loss)
-        amount = channel_schedule.amount(
-            step, iteration, source, work.worker.call("describe"), multiple
-        )
+            work.worker.call(
+                "taylor_scores", samples=TAYLOR_SAMPLES, loss=asked.loss, seed=asked.seed
+            )
+        amount = channel_schedule.amount(step, iteration, source, work.worker.call("describe"))
         cut = work.worker.call(
-            "apply_channels", criterion=step.criterion, scope=step.scope, **amount
+            "apply_channels",
+            criterion=step.criterion,
+            scope=step.scope,
+            multiple=multiple,
+            **amount,
         )
         made.append(cut)
         if iteration < step.iterations:
@@ -232,7 +236,7 @@ def _cut_channels(work: Work, step: ChannelsStep, name: str) -> dict[str, Any]:
             trainings.append(msgspec.to_builtins(_train(work, label, between)))
     merged = channel_schedule.merged(made)
     if any(map(compression_plan.trains, work.plan.steps)):
-        merged["recalibrated"] = work.worker.call("recalibrate")
+        merged["recalibrated"] = work.worker.call("recalibrate", seed=asked.seed)
     return {**merged, "multiple": multiple, **({"training": trainings} if trainings else {})}
 
 

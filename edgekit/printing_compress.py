@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from rich.console import RenderableType
 
-from edgekit import compression_plan, printing, recipe_files, units
+from edgekit import compression_plan, compression_warnings, printing, recipe_files, units
 from edgekit import manifest as manifests
 from edgekit.types import Accuracy, Manifest, RecipeList, RecipeReport, Step
 
@@ -27,7 +27,10 @@ def compress(made: Manifest, output: Path, *, detailed: bool = False) -> Rendera
         ("step", False), ("parameters", True), ("MACs", True), ("zeros", True), (".keras", True),
         ("gzip", True), (judged, True), ("seconds", True),
     ]  # fmt: skip
-    rows = [_row(number, step, made.timing) for number, step in enumerate(made.steps)]
+    numbers = compression_warnings.numbers(made.steps)
+    rows = [
+        _row(number, step, made.timing) for number, step in zip(numbers, made.steps, strict=True)
+    ]
     return printing.stack(
         printing.facts(_facts(made, output)),
         printing.table(columns, rows),
@@ -81,7 +84,7 @@ def _row(number: int, step: Step, timing: dict[str, float]) -> printing.Row:
         found = msgspec.convert(detail["accuracy"], Accuracy)
         interval = units.metric_interval(found.metric, found.value, found.ci95)
         accuracy = printing.two_lines(units.metric(found.metric, found.value), interval)
-    spent_s = timing.get(f"step{number}_{step.name}_s", timing.get("source_s"))
+    spent_s = timing.get(f"step{number}_{step.name}_s" if number else f"{step.name}_s")
     return [
         printing.two_lines(step.name, _removed(detail)),
         f"{detail['parameters_after']:,}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+import typing
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -132,7 +133,8 @@ def _explain(message: str, table: dict[str, Any]) -> str:
     where, what = found["where"] or "", found["what"].replace("`", "")
     field = _FIELD.fullmatch(found["what"])
     if field is None:
-        return f"{where} is {_shown(_value_at(table, where))}: {what}"
+        allowed = _allowed(table, where) if what.startswith("Invalid enum") else ""
+        return f"{where} is {_shown(_value_at(table, where))}: {allowed or what}"
     key = f"{where}.{field[2]}" if where else field[2]
     holder = _value_at(table, where)
     owner = _KINDS[holder["kind"]] if where and "kind" in holder else Recipe
@@ -141,6 +143,14 @@ def _explain(message: str, table: dict[str, Any]) -> str:
     if field[1] == "missing required":
         return f"lacks the key {key}"
     return f"unknown key {key}; allowed: {allowed}"
+
+
+def _allowed(table: dict[str, Any], where: str) -> str:
+    """The words that a key of a step may have."""
+    holder, _, key = where.rpartition(".")
+    owner = _KINDS.get(_value_at(table, holder).get("kind")) if holder else None
+    words = typing.get_args(typing.get_type_hints(owner).get(key)) if owner else ()
+    return f"allowed: {', '.join(map(str, words))}" if words else ""
 
 
 def _value_at(table: Any, where: str) -> Any:

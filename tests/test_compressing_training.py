@@ -98,15 +98,43 @@ def test_the_same_training_gives_the_same_bytes(distilled, tmp_path):
     assert again.steps == made.steps
 
 
-def test_epochs_of_the_command_line_win_and_another_seed_trains_otherwise(distilled, tmp_path):
-    output, _, _ = distilled
+def test_epochs_of_the_command_line_win_and_another_seed_trains_otherwise(tmp_path):
+    made = [
+        compressing.compress(
+            MODEL, recipe=_recipe(tmp_path, DISTIL), data=DATA, output=tmp_path / f"{seed}.keras",
+            epochs=1, seed=seed,
+        )
+        for seed in (0, 1)
+    ]  # fmt: skip
+    histories = [one.steps[3].detail["training"][0]["history"] for one in made]
+    assert [[record["epoch"] for record in history] for history in histories] == [[0, 1], [0, 1]]
+    assert histories[0][1]["loss"] != histories[1][1]["loss"]
+
+
+def test_each_distillation_has_its_own_teacher(tmp_path, keras_alone):
+    other = tmp_path / "other.keras"
+    keras_alone.call("student", output=str(other), classes=10)
+    step = '[[step]]\nkind = "distill"\nepochs = 1\n'
+    text = f'name = "two"\n{step}teacher = "{other}"\n{step}'
     made = compressing.compress(
-        MODEL, recipe=_recipe(tmp_path, DISTIL), data=DATA, output=tmp_path / "m.keras",
-        epochs=1, seed=1,
-    )  # fmt: skip
-    (training,) = made.steps[3].detail["training"]
-    assert training["history"][-1]["epoch"] == 1
-    assert (tmp_path / "m.keras").read_bytes() != output.read_bytes()
+        MODEL, recipe=_recipe(tmp_path, text), data=DATA, output=tmp_path / "m.keras"
+    )
+    taught = [step.detail["teacher"]["path"] for step in made.steps if step.name == "distill"]
+    assert taught == [str(other), str(MODEL)]
+
+
+def test_several_iterations_of_a_ratio_end_where_one_does(tmp_path):
+    text = """name = "stepwise"
+    [[step]]
+    kind = "channels"
+    ratio = 0.5
+    iterations = 3
+    """
+    made = compressing.compress(
+        MODEL, recipe=_recipe(tmp_path, text), data=DATA, output=tmp_path / "m.keras"
+    )
+    remaining = {one["layer"]: one["remaining"] for one in made.steps[2].detail["removed"]}
+    assert remaining == {"conv2d": 8, "conv2d_1": 16, "conv2d_2": 16, "dense": 20}
 
 
 def test_iterations_train_in_between_and_end_at_the_budget(tmp_path, keras_alone):
@@ -135,7 +163,9 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_model(tmp_path, keras_alon
     hooks = tmp_path / "hooks.py"
     hooks.write_text("def nan(y, outputs):\n    return outputs * float('nan')\n")
     output = tmp_path / "m.keras"
-    with pytest.raises(GateError, match="no finite number at training step 1;") as raised:
+    with pytest.raises(
+        GateError, match="no finite number at training step 1; kept is the"
+    ) as raised:
         compressing.compress(
             MODEL, recipe=_recipe(tmp_path, FINETUNE), data=DATA, loss=f"{hooks}:nan",
             output=output,
@@ -162,6 +192,7 @@ def test_an_augmentation_hook_sees_raw_samples(tmp_path):
         "import numpy as np\n"
         "def shift(x, y, seed):\n"
         "    assert x.max() > 1 and len(x) == len(y)\n"
+        "    open(__file__ + '.seen', 'a').write(f'{seed} ')\n"
         "    return np.roll(x, seed % 2, axis=2)\n"
     )
     made = compressing.compress(
@@ -169,6 +200,7 @@ def test_an_augmentation_hook_sees_raw_samples(tmp_path):
         output=tmp_path / "m.keras",
     )  # fmt: skip
     assert made.accuracy.value > 0.95
+    assert len((tmp_path / "hooks.py.seen").read_text().split()) == 4  # blocks of 256 of 1000
 
 
 def test_a_given_student_is_taught_by_the_model(tmp_path, keras_alone):

@@ -51,11 +51,12 @@ class Order:
         """
         taken = np.bincount(self.owners[:count], minlength=len(self.bundles))
         return np.array(
-            [self._rounded(bundle.groups.size, int(lost))
+            [self.rounded(bundle.groups.size, int(lost))
              for bundle, lost in zip(self.bundles, taken, strict=True)], np.int64,
         )  # fmt: skip
 
-    def _rounded(self, size: int, lost: int) -> int:
+    def rounded(self, size: int, lost: int) -> int:
+        """How many of `size` channels go if `lost` are to, and the rest is rounded up."""
         kept = max(1, math.ceil((size - lost) / self.multiple) * self.multiple)
         return max(0, size - kept)
 
@@ -106,13 +107,24 @@ def ordered(found: Sequence[Bundle], scope: Scope, multiple: int, most: float = 
     return Order(tuple(found), np.concatenate(owners)[order], multiple)
 
 
-def share(order: Order, ratio: float, scope: Scope) -> Array:
-    """How many channels each bundle loses for a ratio: of every bundle, or of all together."""
+def share(order: Order, ratio: float, scope: Scope, whole: Sequence[int]) -> Array:
+    """How many channels each bundle loses for a ratio: of every bundle, or of all together.
+
+    Args:
+        order: Of all removals that may be made.
+        ratio: Of what there was, earlier cuts included.
+        scope: See `ordered`.
+        whole: What each bundle once had, if more than now.
+    """
     sizes = [bundle.groups.size for bundle in order.bundles]
+    once = [max(pair) for pair in zip(sizes, whole, strict=True)]
     if scope == "global":
-        return order.removed(math.floor(sum(sizes) * ratio))
-    wanted = [math.floor(size * ratio) for size in sizes]
-    return np.array([order._rounded(*pair) for pair in zip(sizes, wanted, strict=True)], np.int64)
+        return order.removed(max(0, math.floor(sum(once) * ratio) - (sum(once) - sum(sizes))))
+    wanted = [
+        max(0, math.floor(then * ratio) - (then - now))
+        for then, now in zip(once, sizes, strict=True)
+    ]
+    return np.array([order.rounded(*pair) for pair in zip(sizes, wanted, strict=True)], np.int64)
 
 
 def fit(order: Order, cost: Callable[[Array], int], budget: int) -> Array | None:
@@ -143,7 +155,7 @@ def fit(order: Order, cost: Callable[[Array], int], budget: int) -> Array | None
         while owner not in closed and lost[owner]:
             tried = lost.copy()
             size = order.bundles[owner].groups.size
-            tried[owner] = order._rounded(size, max(0, int(lost[owner]) - order.multiple))
+            tried[owner] = order.rounded(size, max(0, int(lost[owner]) - order.multiple))
             if cost(tried) <= budget:
                 lost = tried
             else:

@@ -13,6 +13,7 @@ regularization), only where importance is a change of the loss.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +56,7 @@ class Pruning:
 
     `removed` per layer; `kept` are the layers that keep all their channels, and why. `before` and
     `after` are parameters and MACs of one sample; `budget` is what was asked for, if a budget was.
+    `sizes` are the channels that were free before, by the layers that make them.
     """
 
     removed: list[Removal]
@@ -62,6 +64,7 @@ class Pruning:
     before: dict[Quantity, int]
     after: dict[Quantity, int]
     budget: Budget | None
+    sizes: dict[str, int]
 
 
 def prune_channels(
@@ -74,6 +77,7 @@ def prune_channels(
     scope: Scope = "layer",
     multiple: int = 1,
     taylor: Array | None = None,
+    whole: Mapping[str, int] | None = None,
 ) -> Pruning:
     """Removes channels in place, as many as exactly one of the first three arguments says.
 
@@ -87,6 +91,7 @@ def prune_channels(
             no layer loses more than `channel_order.MOST_LOST` or, if that is more, the ratio.
         multiple: Kept channels are rounded up to a multiple of this, as far as there are some.
         taylor: Importance per group from `taylor.importance`, where that is the criterion.
+        whole: `Pruning.sizes` of the first of several cuts: a ratio is one of what was there then.
 
     Raises:
         UsageError: The ratio is not below 1 or is negative, or not exactly one amount is given.
@@ -96,6 +101,8 @@ def prune_channels(
     channels = channel_groups.of_graph(graph)
     counters = {name: counting.counter(graph, channels, name) for name in QUANTITIES}
     score = importance.from_weights(graph, channels, criterion) if taylor is None else taylor
+    if criterion == "bn-scale":
+        _freeze(channels, np.isnan(score), "no batch normalization scales them: bn-scale is silent")
     if isinstance(asked, Budget):
         counter = counters[asked.quantity]
         if taylor is not None and scope == "global":
@@ -104,7 +111,9 @@ def prune_channels(
         lost = _within(graph, channels, order, counter, asked)
     else:
         order = _order(channels, score, scope, multiple, asked)
-        lost = channel_order.share(order, asked, scope)
+        then = [(whole or {}).get(name, 0) for name in _names(graph, order)]
+        lost = channel_order.share(order, asked, scope, then)
+    sizes = [bundle.groups.size for bundle in order.bundles]
     keep = order.keep(channels, lost)
     removed, kept = _report(graph, channels, ~keep, f"least important by {criterion}")
     slicing.cut(graph, channels, keep)
@@ -113,7 +122,29 @@ def prune_channels(
         {name: counter.total(which) for name, counter in counters.items()}
         for which in (everything, keep)
     )
-    return Pruning(removed, kept, before, after, asked if isinstance(asked, Budget) else None)
+    return Pruning(
+        removed,
+        kept,
+        before,
+        after,
+        asked if isinstance(asked, Budget) else None,
+        dict(zip(_names(graph, order), sizes, strict=True)),
+    )
+
+
+def _names(graph: Graph, order: Order) -> list[str]:
+    """What each bundle is known by, whatever was cut off it: the layers that make it."""
+    return [
+        "+".join(graph.layers[graph.calls[number].layer].name for number in bundle.makers)
+        for bundle in order.bundles
+    ]
+
+
+def _freeze(channels: Channels, groups: Array, why: str) -> None:
+    """Keeps the elements of some groups, for a reason that is reported."""
+    channels.reasons.append(why)
+    silent = groups[channels.group] & (channels.reason == 0)
+    channels.reason[silent] = len(channels.reasons) - 1
 
 
 def as_plain(made: Pruning) -> dict[str, Any]:

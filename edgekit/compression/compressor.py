@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ class Compressor(Source):
     """A source whose model can be changed and saved."""
 
     _taylor: tuple[Any, NDArray[Any]] | None = None
+    _sizes: Mapping[str, int] | None = None
     _session: training_session.Session | None = None
     _teacher: teaching.Teacher | None = None
 
@@ -138,8 +141,12 @@ class Compressor(Source):
         ratio: float | None = None,
         max_macs: int | None = None,
         max_parameters: int | None = None,
+        first: bool = True,
     ) -> dict[str, Any]:
         """Removes the least important channels; see `channels.prune_channels`.
+
+        `first` is False for further cuts of the same step: the ratio is one of what was there
+        before the first.
 
         Returns:
             See `channels.as_plain`.
@@ -153,8 +160,10 @@ class Compressor(Source):
             scores = self._taylor[1]
         made = channels.prune_channels(
             taken, ratio, max_macs=max_macs, max_parameters=max_parameters, criterion=criterion,
-            scope=scope, multiple=multiple, taylor=scores,
+            scope=scope, multiple=multiple, taylor=scores, whole=None if first else self._sizes,
         )  # fmt: skip
+        if first:
+            self._sizes = made.sizes
         self._taylor = None
         if made.removed:
             self._replace(rebuilding.rebuild(taken))
@@ -223,6 +232,8 @@ class Compressor(Source):
         Raises:
             DataError, UsageError: The data cannot be used.
         """
+        # What is left of it if this process is killed goes with the staging directory.
+        tempfile.tempdir = str(Path(directory).parent)
         self._session = training_session.open_session(
             spec, preprocess, self._model(), self._path, self._student_path, seed=seed,
             group_size=group_size, augment=augment, directory=Path(directory),

@@ -236,9 +236,9 @@ def _agreement(
         return []
     share = float((first.argmax(axis=1) == numbers).mean())
     said = f"the teacher ({teacher.name}) is right on {share:.1%} of {len(first)} training samples"
-    if share < 2 / first.shape[1]:
+    if share <= np.unique(numbers, return_counts=True)[1].max() / len(numbers):
         said += (
-            ", no better than chance: check that its classes stand in the same order, and that"
-            " --preprocess is what it was trained on"
+            ", no better than always naming the most frequent class: check that its classes stand"
+            " in the same order, and that --preprocess is what it was trained on"
         )
     return [said]

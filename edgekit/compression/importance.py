@@ -28,7 +28,7 @@ def from_weights(graph: Graph, channels: Channels, criterion: Criterion) -> Arra
     Args:
         graph: The model; its batch normalizations not folded, if they are to be the criterion.
         channels: Its channels.
-        criterion: "l1" or "l2" norm, or "bn-scale".
+        criterion: "l1" or "l2" norm, or "bn-scale", which is NaN where no normalization scales.
     """
     total, count = np.zeros(channels.total), np.zeros(channels.total)
     for number in sorted(_scored(graph, channels, criterion)):
@@ -37,6 +37,8 @@ def from_weights(graph: Graph, channels: Channels, criterion: Criterion) -> Arra
         mean = float(scores.mean())
         np.add.at(total, elements, scores / mean if mean else scores)
         np.add.at(count, elements, 1)
+    if criterion == "bn-scale":
+        total[count == 0] = np.nan
     return np.asarray(total / np.maximum(count, 1))
 
 

@@ -38,6 +38,8 @@ BATCH_SIZES = ((2_000, 16), (20_000, 32), (100_000, 64))
 LOWEST_RATE, USUAL_RATE, HIGHEST_RATE = 1e-4, 1e-3, 2e-3
 """What is believed of a recorded learning rate: lower ones are where a schedule had ended."""
 
+_PLACES = ("File ", "Detected at", "Graph execution", "defined at", "[[", "<stack", "(most recent")
+
 FINETUNE_SHARE = 0.1
 """Of the model's own learning rate: a trained model is to be moved, not trained anew."""
 
@@ -242,8 +244,8 @@ class Trainer:
             loss, finite = self._function(inputs, y, _tensor(taught))
         except tf.errors.OpError as error:
             raise ModelError(
-                f"TensorFlow cannot train this model: {one_line(error.message)[:300]}",
-                "leave the training steps out of the recipe",
+                f"TensorFlow cannot train this model: {_reason(error.message)}",
+                "check the labels, --loss and --augment, or leave the training steps out",
             ) from None
         return float(loss), bool(finite)
 
@@ -311,6 +313,16 @@ def _step(model: Any, objective: Objective, optimizer: Any) -> Any:
         return loss, finite
 
     return tf.function(step, autograph=False, jit_compile=False, reduce_retracing=False)
+
+
+def _reason(message: str) -> str:
+    """The line that says what is wrong; the others say where in TensorFlow's own graph."""
+    own = [
+        line.strip()
+        for line in message.splitlines()
+        if line.strip() and not line.strip().startswith(_PLACES)
+    ]
+    return one_line(own[-1] if own else message)[:300]
 
 
 def _tensor(value: Any) -> Any:
