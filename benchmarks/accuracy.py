@@ -6,7 +6,6 @@ without edgekit (interpreters.py), so that a fault in edgekit's own evaluation w
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import Any
 import interpreters
 import numpy as np
 import processes
+import proportions
 import toycar
 
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -54,7 +54,7 @@ def resnet8(data: Path, directory: Path) -> list[dict[str, Any]]:
             options = ["--precision", "int8", "--data", str(spec), "--seed", str(seed), *io_types]
             correct = predict(_convert(model, target, output, *options), images).argmax(1) == labels
             drops.append(float(reference.mean() - correct.mean()))
-            p_values.append(_mcnemar(reference, correct))
+            p_values.append(proportions.mcnemar(reference, correct))
             sizes.append(_size_bytes(output))
         rows.append(
             {
@@ -166,11 +166,3 @@ def _judged(
 def _size_bytes(main: Path) -> int:
     weights = main.with_suffix(".bin")
     return main.stat().st_size + (weights.stat().st_size if main.suffix == ".xml" else 0)
-
-
-def _mcnemar(before: np.ndarray, after: np.ndarray) -> float:
-    """Exact two-sided McNemar test, by the binomial tail."""
-    worse, better = int((before & ~after).sum()), int((~before & after).sum())
-    n = worse + better
-    tail = sum(math.comb(n, k) for k in range(min(worse, better) + 1)) / 2**n
-    return min(1.0, 2 * tail)

@@ -1,8 +1,8 @@
 """Runs every benchmark (or those that are named), writes JSON and prints tables.
 
-`python benchmarks/run.py [startup conversion_overhead bench_fidelity accuracy]`. Results go to
-`benchmarks/results/`, which is not committed; artifacts to a cache outside the repository
-(EDGEKIT_BENCHMARK_CACHE, by default a directory in the user's cache).
+`python benchmarks/run.py [NAME…]`, names as in NAMES. Results go to `benchmarks/results/`, which is
+not committed; artifacts to a cache outside the repository (EDGEKIT_BENCHMARK_CACHE, by default a
+directory in the user's cache).
 """
 
 from __future__ import annotations
@@ -19,8 +19,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-NAMES = ("startup", "conversion_overhead", "bench_fidelity", "accuracy")
-NEEDS_DATA = ("bench_fidelity", "accuracy")
+NAMES = (
+    "startup",
+    "conversion_overhead",
+    "bench_fidelity",
+    "accuracy",
+    "compress_cost",
+    "tradeoff",
+)
+NEEDS_DATA = ("bench_fidelity", "accuracy", "tradeoff")
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
