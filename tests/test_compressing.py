@@ -175,6 +175,24 @@ def test_a_plan_of_a_file_that_changed_since_is_not_followed(halved, tmp_path):
     assert found.precision == "fp32"
 
 
+def test_a_criterion_that_knows_nothing_of_a_layer_leaves_it_and_says_so(tmp_path):
+    text = UNTRAINED.replace("ratio = 0.5", 'ratio = 0.5\ncriterion = "bn-scale"')
+    made = compressing.compress(
+        MODEL, recipe=_recipe(tmp_path, text), data=DATA, output=tmp_path / "m.keras"
+    )
+    step = made.steps[2].detail
+    assert {one["layer"] for one in step["removed"]} == {"conv2d", "conv2d_1", "conv2d_2"}
+    assert "no batch normalization" in {one["layer"]: one["why"] for one in step["kept"]}["dense"]
+
+
+def test_a_budget_that_is_met_already_is_said(tmp_path):
+    text = UNTRAINED.replace("ratio = 0.5", "max_parameters = 1000000")
+    made = compressing.compress(
+        MODEL, recipe=_recipe(tmp_path, text), data=DATA, output=tmp_path / "m.keras"
+    )
+    assert "the model has 35,218 parameters already" in made.warnings[-1]
+
+
 def test_without_data_the_price_is_said_to_be_unknown(tmp_path):
     made = compressing.compress(
         MODEL, recipe=_recipe(tmp_path), target="cortex-m7", output=tmp_path / "m.keras"
