@@ -7,7 +7,6 @@ views: the teacher sees exactly what the student sees (Beyer et al. 2022, arXiv 
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -222,7 +221,7 @@ class Pupil:
 class Lessons:
     """A teacher's answers to all views of the training data, as memory-mapped files.
 
-    All outputs of a sample stand side by side in one row of float32; `split` parts them again.
+    All outputs of a sample stand side by side in one row of float32, which `distillation` parts.
     """
 
     def __init__(self, pupil: Pupil, data: TrainingData, directory: Path) -> None:
@@ -278,8 +277,3 @@ class Lessons:
 def spread(count: int, wanted: int = PROBES) -> Array:
     """Sample numbers spread evenly over the data, which may be sorted by class."""
     return np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(np.int64))
-
-
-def widths(answers: Sequence[Array]) -> list[int]:
-    """How many numbers each output has for one sample."""
-    return [math.prod(one.shape[1:]) for one in answers]
