@@ -65,7 +65,7 @@ def train(worker: Worker, session: Session) -> Trained:
             stopped, failed_at = "not finite", int(state["failed_at"])
             break
         record = EpochRecord(epoch, float(state["loss"]), session.judge())
-        if not metrics.drop(_best(history).accuracy, record.accuracy) > 0:
+        if metrics.drop(_best(history).accuracy, record.accuracy) <= 0:
             worker.call("keep")
         history.append(record)
         session.progress(f"{session.name}: {_line(history, session.epochs)}")
@@ -115,7 +115,7 @@ def _best(history: list[EpochRecord]) -> EpochRecord:
     """The latest of the best epochs: of equals, the one that was trained longest."""
     best = history[0]
     for record in history[1:]:
-        if not metrics.drop(best.accuracy, record.accuracy) > 0:
+        if metrics.drop(best.accuracy, record.accuracy) <= 0:
             best = record
     return best
 
