@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from resource import getpagesize
 from types import ModuleType
@@ -195,7 +195,14 @@ class Kept:
 
     workers: ClassVar[dict[str, Worker]] = {}
 
-    def __init__(self, reference: str, what: str, limit_s: float | None = None) -> None:
+    def __init__(
+        self,
+        reference: str,
+        what: str,
+        limit_s: float | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        del environment  # of a worker that trains, and none of these does
         self._start = (reference, what, limit_s)
 
     def __enter__(self) -> Worker:
