@@ -12,6 +12,7 @@ import itertools
 from pathlib import Path
 
 import numpy as np
+from augmentation import flipped_and_shifted
 
 N_VAL = 1_000
 LOSSLESS_REPEATS = 4
@@ -57,12 +58,7 @@ def roles(folder: Path, cache: Path) -> Path:
 def augment(x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
     """Flip half of the images, and shift each by at most three pixels; NHWC, edges repeated."""
     del y
-    rng = np.random.default_rng(seed)
-    out = np.where(rng.random(len(x))[:, None, None, None] < 0.5, x[:, :, ::-1], x)
-    padded = np.pad(out, ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)), mode="edge")
-    rows, columns = rng.integers(0, 2 * SHIFT + 1, (2, len(x)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, x.shape[1:3], axis=(1, 2))
-    return np.moveaxis(windows[np.arange(len(x)), rows, columns], 1, -1)
+    return flipped_and_shifted(x, seed, SHIFT, "edge")
 
 
 def _jpeg(path: Path) -> tuple[np.ndarray, np.ndarray]:

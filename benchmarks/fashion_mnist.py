@@ -9,6 +9,7 @@ stopped. The last 5,000 training images never train: they are the role ``val``.
 from pathlib import Path
 
 import numpy as np
+from augmentation import flipped_and_shifted
 
 N_VAL = 5_000
 EPOCHS = 12
@@ -46,13 +47,7 @@ def roles(source: Path, cache: Path) -> Path:
 def augment(x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
     """Flip half of the images, and shift each by at most one pixel; float or uint8, NHWC."""
     del y
-    rng = np.random.default_rng(seed)
-    out = np.where(rng.random(len(x))[:, None, None, None] < 0.5, x[:, :, ::-1], x)
-    padded = np.pad(out, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    rows, columns = rng.integers(0, 3, (2, len(x)))
-    height, width = x.shape[1:3]
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
-    return np.moveaxis(windows[np.arange(len(x)), rows, columns], 1, -1)
+    return flipped_and_shifted(x, seed, 1, "constant")
 
 
 def trained_float(data: Path, cache: Path) -> Path:

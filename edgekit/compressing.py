@@ -77,11 +77,12 @@ def compress(
     resolved = compression_plan.resolve(Request(model=model, **options))
     output = resolved.output
     found = manifest.up_to_date(output, resolved.request_sha256)
+    progress = on_progress or (lambda _text: None)
     if found and not force:
+        progress(f"{output} is up to date: nothing was run")
         _gate(resolved, found)
         return found
     manifest.may_replace(output, force=force)
-    progress = on_progress or (lambda _text: None)
     for sentence in gains.sentences(resolved.claims):
         progress(f"expected: {sentence}")
     with files.staging(output) as directory:

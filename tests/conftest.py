@@ -89,3 +89,13 @@ def edgekit_data():
     if DATA is None:
         pytest.skip("EDGEKIT_DATA is not set: it names the directory with real models")
     return Path(DATA)
+
+
+@pytest.fixture(scope="module")
+def keras_alone():
+    """Keras in a worker of its own, without edgekit: see `compress_cases`."""
+    with pytest.MonkeyPatch.context() as patch:
+        paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+        with Worker("compress_cases:Cases", "the tests' Keras") as worker:
+            yield worker

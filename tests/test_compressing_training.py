@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,6 @@ import pytest
 
 from edgekit import cli, compressing, manifest, registry
 from edgekit.errors import DataError, GateError, ModelError, UsageError
-from edgekit.workers import Worker
 
 MODEL = Path(str(resources.files("edgekit") / "demo_digits.keras"))
 DATA = str(resources.files("edgekit") / "demo_digits.npz")
@@ -36,15 +34,6 @@ epochs = 1
 pytestmark = pytest.mark.skipif(
     bool(registry.missing(registry.SOURCES["keras"])), reason="TensorFlow is not installed"
 )
-
-
-@pytest.fixture(scope="module")
-def keras_alone():
-    with pytest.MonkeyPatch.context() as patch:
-        paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
-        with Worker("compress_cases:Cases", "the tests' Keras") as worker:
-            yield worker
 
 
 @pytest.fixture(scope="module")

@@ -113,9 +113,23 @@ def prune_channels(
         order = _order(channels, score, scope, multiple, asked)
         then = [(whole or {}).get(name, 0) for name in _names(graph, order)]
         lost = channel_order.share(order, asked, scope, then)
+    return _cut(graph, channels, counters, order, lost, asked, f"least important by {criterion}")
+
+
+def _cut(
+    graph: Graph,
+    channels: Channels,
+    counters: Mapping[Quantity, Counter],
+    order: Order,
+    lost: Array,
+    asked: float | Budget,
+    why: str,
+) -> Pruning:
+    """Removes what was chosen, and says what the graph was and is."""
     sizes = [bundle.groups.size for bundle in order.bundles]
+    names = _names(graph, order)
     keep = order.keep(channels, lost)
-    removed, kept = _report(graph, channels, ~keep, f"least important by {criterion}")
+    removed, kept = _report(graph, channels, ~keep, why)
     slicing.cut(graph, channels, keep)
     everything = np.ones(channels.total, bool)
     before, after = (
@@ -128,7 +142,7 @@ def prune_channels(
         before,
         after,
         asked if isinstance(asked, Budget) else None,
-        dict(zip(_names(graph, order), sizes, strict=True)),
+        dict(zip(names, sizes, strict=True)),
     )
 
 

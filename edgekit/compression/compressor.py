@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import keras
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +19,7 @@ from edgekit.compression import (
     graph,
     rebuilding,
     recalibration,
+    saving,
     simplify,
     students,
     taylor,
@@ -30,14 +28,9 @@ from edgekit.compression import (
 )  # fmt: skip
 from edgekit.compression.channel_order import Scope
 from edgekit.compression.importance import Criterion
-from edgekit.compression.rebuilding import LEAVE
-from edgekit.errors import ModelError, one_line
-from edgekit.files import unwritable
+from edgekit.errors import ModelError
 from edgekit.keras_source import Source
-from edgekit.types import RecipeStep, Removal
-
-ZIP_DATE = (1980, 1, 1, 0, 0, 0)
-SAVED_ON = "1980-01-01@00:00:00"
+from edgekit.types import RecipeStep
 
 
 class Compressor(Source):
@@ -331,41 +324,12 @@ class Compressor(Source):
         self._functions = {}
 
     def save(self, path: str) -> None:
-        """Writes the model as .keras; the same model gives the same bytes.
-
-        Raises:
-            OutputError: The file cannot be written.
-            ModelError: Keras cannot save this model.
-        """
-        try:
-            self._layers_of_model().save(path)
-            _normalize(Path(path))
-        except OSError as error:
-            raise unwritable(Path(path), error) from None
-        except keras_loading.LOADER_ERRORS as error:
-            raise ModelError(
-                f"Keras cannot save the compressed model: {one_line(str(error))[:300]}", LEAVE
-            ) from None
+        """Writes the model as .keras; see `saving.save`."""
+        saving.save(self._layers_of_model(), Path(path))
 
     def check_saved(self, path: str, trust: bool) -> None:
-        """Opens what was saved as a user would, with Keras alone, and compares every weight.
-
-        Raises:
-            ModelError: It does not load, or other weights come back.
-        """
-        try:
-            saved = keras.saving.load_model(path, compile=False, safe_mode=not trust)
-        except keras_loading.LOADER_ERRORS as error:
-            raise ModelError(
-                f"Keras cannot load the compressed model: {one_line(str(error))[:300]}", LEAVE
-            ) from None
-        mine, theirs = self._layers_of_model().get_weights(), saved.get_weights()
-        same = len(mine) == len(theirs) and all(
-            np.array_equal(left, right, equal_nan=True)
-            for left, right in zip(mine, theirs, strict=True)
-        )
-        if not same:
-            raise ModelError("the compressed model was saved, and loads other weights", LEAVE)
+        """Opens what was saved with Keras alone; see `saving.check`."""
+        saving.check(self._layers_of_model(), Path(path), trust=trust)
 
     def interface(self) -> dict[str, Any]:
         """`inputs` and `outputs`: TensorSpecs of the model as it is now."""
@@ -383,19 +347,3 @@ class Compressor(Source):
                 "compress the .keras or .h5 file that it was exported from",
             )
         return model
-
-
-def _plain(removals: list[Removal]) -> list[dict[str, Any]]:
-    plain: list[dict[str, Any]] = msgspec.to_builtins(removals)
-    return plain
-
-
-def _normalize(path: Path) -> None:
-    """Takes dates out of a .keras, and keeps its members uncompressed as Keras writes them."""
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in sorted(archive.namelist())}
-    metadata = json.loads(members["metadata.json"]) | {"date_saved": SAVED_ON}
-    members["metadata.json"] = json.dumps(metadata).encode()
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in members.items():
-            archive.writestr(zipfile.ZipInfo(name, ZIP_DATE), content)
