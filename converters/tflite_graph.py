@@ -14,6 +14,7 @@ from edgekit.types import TensorSpec
 
 FILE_IDENTIFIER = b"TFL3"
 RECURRENT_OPS = ("UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "WHILE")
+DATA_ALIGNMENT_BYTES = 16
 INTERFACE_OPS = ("QUANTIZE", "DEQUANTIZE")
 
 _OP_NAMES = {
@@ -47,10 +48,32 @@ def read(content: bytes) -> Model:
 
 
 def write(model: Model) -> bytes:
-    """The mutable objects as a flatbuffer."""
-    builder = flatbuffers.Builder(1 << 20)
+    """The mutable objects as a flatbuffer: constants aligned, equal vectors stored once."""
+    builder = _Packer(1 << 20)
     builder.Finish(model.Pack(builder), file_identifier=FILE_IDENTIFIER)
     return bytes(builder.Output())
+
+
+class _Packer(flatbuffers.Builder):  # type: ignore[misc]  # flatbuffers is untyped
+    """Packs as TFLite's schema asks, and no more than is needed.
+
+    The schema aligns the bytes of constants to 16 (`force_align`), which the generated Python code
+    leaves out. And a flatbuffer may point to one vector from many places: per-channel weights and
+    their biases otherwise carry eight bytes of zero point, always 0, for each channel.
+    """
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(size_bytes)
+        self._written: dict[tuple[str, bytes], int] = {}
+
+    def CreateNumpyVector(self, x: Any) -> int:  # noqa: N802 flatbuffers' own name
+        """The offset of a vector with these numbers, written when they first come."""
+        key = (x.dtype.str, x.tobytes())
+        if key not in self._written:
+            if x.dtype == np.uint8:
+                self.Prep(DATA_ALIGNMENT_BYTES, x.nbytes)
+            self._written[key] = super().CreateNumpyVector(x)
+        return self._written[key]
 
 
 def op_name(model: Model, operator: Any) -> str:

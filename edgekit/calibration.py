@@ -2,8 +2,9 @@
 
 A method's name says little: the defaults of two well-known quantizers cost an anomaly detector a
 tenth of its AUC without a word. So every method is tried, and the one whose outputs are nearest
-to the source's on the calibration samples is taken. Where trying is cheap, single activations then
-move to another method as long as that helps (coordinate search).
+to the source's on the calibration samples is taken: the first in the converter's order, unless
+another is nearer by more than the samples can mistake. Where trying is cheap, single activations
+then move to another method as long as that helps (coordinate search).
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ SEARCH_MAX_BYTES = 1 << 20
 SEARCH_MAX_SAMPLES = 100
 SEARCH_ENOUGH_DB = 40.0
 SEARCH_GAIN_DB = 0.05
+MARGIN_DB = 0.5
+"""A smaller advantage on the calibration samples does not carry over to others.
+
+Min-max comes first because it clips nothing: samples that are unlike the calibration samples, as
+anomalies are, then still show.
+"""
 
 
 def choose(
@@ -65,16 +72,24 @@ def choose(
         tried.append((CalibrationCandidate(method, sqnr), built))
     if not tried:
         raise failed[0][1]
-    best, built = max(tried, key=lambda pair: _decibels(pair[0]))
+    best, built = _nearest(tried)
     candidates = [candidate for candidate, _ in tried] + [candidate for candidate, _ in failed]
     if shop.per_tensor and _search_is_cheap(precision, hub_bytes, _decibels(best)):
         on_progress(f"calibrating {precision}: {TUNED}")
         tuned, sqnr = _search(shop, built, reference, methods)
         candidates.append(CalibrationCandidate(TUNED, sqnr))
-        if sqnr > _decibels(best):
+        if sqnr > _decibels(best) + MARGIN_DB:
             built, best = tuned, candidates[-1]
     samples = len(next(iter(reference.values())))
     return built, Calibration(samples, shop.seed, best.method, tuple(candidates))
+
+
+def _nearest(
+    tried: list[tuple[CalibrationCandidate, Built]],
+) -> tuple[CalibrationCandidate, Built]:
+    """The first that no other beats by more than the margin."""
+    limit = max(_decibels(candidate) for candidate, _ in tried) - MARGIN_DB
+    return next(pair for pair in tried if _decibels(pair[0]) >= limit)
 
 
 def _search(

@@ -7,8 +7,10 @@ import sys
 from importlib import resources
 from pathlib import Path
 
+import flatbuffers
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 import edgekit
 from edgekit import manifest
@@ -91,14 +93,45 @@ def test_every_precision_is_smaller_and_still_reads_digits(
     assert top1(output) >= least_top1
 
 
-def test_calibration_tries_every_method_and_takes_the_one_with_the_best_outputs(
+def test_calibration_tries_every_method_and_takes_one_within_half_a_decibel_of_the_best(
     digits_float, tmp_path
 ):
     written = convert(digits_float, tmp_path / "d.tflite", "int8")
     figures = {c.method: c.sqnr_db for c in written.calibration.candidates}
     assert {"minmax", "percentile", "mse", "moving-average"} <= set(figures)
-    assert figures[written.calibration.chosen] == max(figures.values())
+    assert figures[written.calibration.chosen] >= max(figures.values()) - 0.5
     assert written.parity.sqnr_db == pytest.approx(figures[written.calibration.chosen])
+
+
+def test_constants_are_aligned_and_equal_vectors_are_stored_once(digits_float, tmp_path):
+    output = tmp_path / "digits.tflite"
+    convert(digits_float, output, "int8")
+    packed = schema.Model.GetRootAs(output.read_bytes(), 0)
+    buffers = [packed.Buffers(number) for number in range(packed.BuffersLength())]
+    places = [one._tab.Vector(one._tab.Offset(4)) for one in buffers if one.DataLength()]
+    assert {place % 16 for place in places} == {0}  # schema.fbs: data:[ubyte] (force_align: 16)
+    graph = packed.Subgraphs(0)
+    zero_points = {}
+    for number in range(graph.TensorsLength()):
+        found = graph.Tensors(number).Quantization()
+        if found and found.ZeroPointLength() > 1:
+            assert not found.ZeroPointAsNumpy().any()
+            place = found._tab.Vector(found._tab.Offset(10))  # zero_point is field 3
+            zero_points.setdefault(found.ZeroPointLength(), set()).add(place)
+    assert len(zero_points) > 1
+    assert all(len(shared) == 1 for shared in zero_points.values())
+
+
+def test_packing_changes_no_output(digits_float, tmp_path):
+    output = tmp_path / "digits.tflite"
+    convert(digits_float, output, "int8")
+    builder = flatbuffers.Builder(1 << 16)
+    model = schema.ModelT.InitFromPackedBuf(output.read_bytes(), 0)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    plain = tmp_path / "plain.tflite"
+    plain.write_bytes(builder.Output())
+    assert output.stat().st_size < plain.stat().st_size
+    np.testing.assert_array_equal(predict(output), predict(plain))
 
 
 @pytest.mark.parametrize(("kind", "zero_point"), [("int8", -128), ("uint8", 0)])
