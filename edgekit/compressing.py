@@ -136,6 +136,7 @@ def _manifest(work: Work, command: Sequence[str]) -> Manifest:
         claims=tuple(_counted_claims(plan.claims, work.steps)),
         accuracy=work.accuracy,
         source_accuracy=work.final.source if work.final else None,
+        paired=work.paired,
         warnings=(*plan.notes, *work.info.notes, *work.warnings),
         timing=work.timing,
     )

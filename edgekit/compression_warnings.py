@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from edgekit import metrics, units
-from edgekit.types import Accuracy, Role, Step, Trained
+from edgekit.types import Accuracy, PairedChange, Role, Step, Trained
+
+SIGNIFICANT = 0.05
 
 
 def numbers(steps: Sequence[Step]) -> list[int]:
@@ -68,18 +70,35 @@ def of_channels(
     )
 
 
-def lost(source: Accuracy, made: Accuracy) -> Iterator[str]:
-    """A loss that puts the source outside the result's interval."""
-    if made.ci95 is None or made.ci95[0] <= source.value <= made.ci95[1]:
+def lost(source: Accuracy, made: Accuracy, paired: PairedChange | None) -> Iterator[str]:
+    """A loss that chance does not explain.
+
+    On the same samples McNemar's exact test says so; where samples are neither right nor wrong,
+    the source has to lie outside the result's interval.
+
+    Args:
+        source: The source's accuracy on test.
+        made: The result's.
+        paired: Both, sample by sample, where that has a meaning.
+    """
+    if metrics.drop(source, made) <= 0:
         return
-    if metrics.drop(source, made) > 0:
-        before, after = (units.metric(one.metric, one.value) for one in (source, made))
-        interval = units.metric_interval(made.metric, made.value, made.ci95)
-        yield (
-            f"the result has lost accuracy: {made.metric} {before} → {after} {interval} on test;"
-            " remove less or train longer (--epochs), and set --max-drop to make such a loss an"
-            " error"
+    if paired is not None:
+        if paired.p_value >= SIGNIFICANT:
+            return
+        evidence = (
+            f"(only the source is right on {paired.only_source_right} samples, only the result on"
+            f" {paired.only_result_right}; McNemar: p {units.probability(paired.p_value)})"
         )
+    elif made.ci95 is None or made.ci95[0] <= source.value <= made.ci95[1]:
+        return
+    else:
+        evidence = units.metric_interval(made.metric, made.value, made.ci95)
+    before, after = (units.metric(one.metric, one.value) for one in (source, made))
+    yield (
+        f"the result has lost accuracy: {made.metric} {before} → {after} {evidence} on test;"
+        " remove less or train longer (--epochs), and set --max-drop to make such a loss an error"
+    )
 
 
 def of_training(name: str, trained: Trained) -> Iterator[str]:

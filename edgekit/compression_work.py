@@ -37,6 +37,7 @@ from edgekit.types import (
     DistillStep,
     FinetuneStep,
     ModelInfo,
+    PairedChange,
     QuantizeStep,
     RecipeStep,
     Role,
@@ -71,6 +72,7 @@ class Work:
     probes: Path | None = None
     data: DataRef | None = None
     accuracy: Accuracy | None = None
+    paired: PairedChange | None = None
     steps: list[Step] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     timing: dict[str, float] = field(default_factory=dict)
@@ -100,8 +102,10 @@ def run(work: Work) -> None:
         _apply(work, number, step)
     if work.final is not None:
         work.progress("reading the test role once, for the final accuracy")
-        work.accuracy = _judge(work, work.final, "test")
-        _warn(work, *compression_warnings.lost(work.final.source, work.accuracy))
+        outputs = _outputs(work, work.final, "test")
+        work.accuracy = ladder.judge_outputs(work.final, outputs)
+        work.paired = ladder.paired(work.final, outputs)
+        _warn(work, *compression_warnings.lost(work.final.source, work.accuracy, work.paired))
     work.progress("checking that plain Keras opens what was written")
     work.worker.call("check_saved", path=str(work.saved), trust=plan.asked.trust)
     work.timing["compress_s"] = time.monotonic() - started
@@ -269,9 +273,13 @@ def _train(work: Work, name: str, step: FinetuneStep | DistillStep) -> Trained:
 
 
 def _judge(work: Work, judge: Judge, name: str) -> Accuracy:
+    return ladder.judge_outputs(judge, _outputs(work, judge, name))
+
+
+def _outputs(work: Work, judge: Judge, name: str) -> chunks.Arrays:
     outputs = work.directory / f"outputs-{name}"
     work.worker.call("predict", samples=str(judge.samples), outputs=str(outputs))
-    return ladder.judge_outputs(judge, chunks.read_all(outputs))
+    return chunks.read_all(outputs)
 
 
 def _record(

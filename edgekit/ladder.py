@@ -20,20 +20,32 @@ from edgekit import building, chunks, metrics
 from edgekit.building import Built, Choice, Workshop
 from edgekit.chunks import Arrays
 from edgekit.errors import EdgekitError
+from edgekit.intervals import mcnemar_exact
 from edgekit.metrics import Metric
-from edgekit.types import STATIC_PRECISIONS, Accuracy, Calibration, Precision, Rung
+from edgekit.types import (
+    STATIC_PRECISIONS,
+    Accuracy,
+    Calibration,
+    PairedChange,
+    Precision,
+    Rung,
+)
 
 Climbed = tuple[Built, Calibration | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Samples of one role with labels, and the source's accuracy on them."""
+    """Samples of one role with labels, and the source's accuracy on them.
+
+    `source_right` says of each sample whether the source is right, where that has a meaning.
+    """
 
     samples: Path
     labels: NDArray[np.generic] | None
     metric: Metric
     source: Accuracy
+    source_right: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +62,16 @@ def judge_outputs(judge: Judge, outputs: Arrays) -> Accuracy:
     """The metric of given outputs on the judge's samples."""
     seen = chunks.read_all(judge.samples) if judge.metric.needs_x else None
     return judge.metric.evaluate(seen, judge.labels, outputs)
+
+
+def paired(judge: Judge, outputs: Arrays) -> PairedChange | None:
+    """How given outputs compare with the source's, sample by sample."""
+    right = judge.metric.right(None, judge.labels, outputs)
+    if right is None or judge.source_right is None:
+        return None
+    lost = int((judge.source_right & ~right).sum())
+    won = int((right & ~judge.source_right).sum())
+    return PairedChange(lost, won, mcnemar_exact(lost, won))
 
 
 def climb(

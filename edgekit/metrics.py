@@ -77,6 +77,10 @@ class Metric:
             )
         return self.per_sample(_matching_input(x, output), y, output)
 
+    def right(self, x: Inputs, y: Array | None, outputs: Outputs) -> NDArray[np.bool_] | None:
+        """Which samples are right, [n]; None where right or wrong has no meaning."""
+        return None if self.correct is None else self.correct(self.rows(x, y, outputs))
+
     def accuracy(self, rows: Rows) -> Accuracy:
         """The figure of a whole role, from the joined numbers of its batches."""
         assert self.conclude is not None, f"{self.name} sees the whole role at once"

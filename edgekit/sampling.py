@@ -137,7 +137,7 @@ def judge(
     outputs = chunks.read_all(_outputs(worker, samples))
     seen = chunks.read_all(samples) if metric.needs_x else None
     source = metric.evaluate(seen, joined, outputs)
-    return Judge(samples, joined, metric, source)
+    return Judge(samples, joined, metric, source, metric.right(seen, joined, outputs))
 
 
 def _step(dataset: Dataset, role: Role) -> int:

@@ -558,6 +558,18 @@ class Accuracy(Struct, frozen=True, forbid_unknown_fields=True):
     higher_is_better: bool = True
 
 
+class PairedChange(Struct, frozen=True, forbid_unknown_fields=True):
+    """Source and result on the same samples, each right or wrong.
+
+    `p_value` is that of an exact two-sided McNemar test: how likely chance alone parts the two
+    counts at least this far.
+    """
+
+    only_source_right: int
+    only_result_right: int
+    p_value: float
+
+
 class EpochRecord(Struct, frozen=True, forbid_unknown_fields=True):
     """One epoch: its mean loss on training data, and the accuracy on the choosing samples.
 
@@ -689,6 +701,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ladder: tuple[Rung, ...] = ()
     accuracy: Accuracy | None = None
     source_accuracy: Accuracy | None = None
+    paired: PairedChange | None = None
     warnings: tuple[str, ...] = ()
     timing: dict[str, float] = {}
     environment: dict[str, Any] = {}

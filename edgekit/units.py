@@ -31,6 +31,11 @@ def size(value_bytes: float | None) -> str:
     return f"{value_bytes:.0f} B"
 
 
+def probability(value: float) -> str:
+    """A p-value, as = 0.031 or < 0.001."""
+    return f"= {significant(value, 2)}" if value >= 0.001 else "< 0.001"
+
+
 def duration(value_s: float | None) -> str:
     """Seconds, as 78.2 µs or 3.10 ms."""
     if value_s is None:

@@ -128,6 +128,9 @@ def test_half_the_channels_really_go_and_the_price_is_stated(halved, keras_alone
     assert "without training" in price
     assert f"a drop of {drop:.4f}" in price
     assert "the result has lost accuracy" in loss
+    assert made.paired.p_value < 0.001
+    lost_samples = made.paired.only_source_right - made.paired.only_result_right
+    assert lost_samples == round(600 * (made.source_accuracy.value - made.accuracy.value))
 
 
 def test_convert_takes_the_planned_precision(halved, tmp_path):

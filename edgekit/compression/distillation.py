@@ -209,18 +209,22 @@ def _task_scale(task: TaskLoss | None, matches: list[Match]) -> float:
 
 
 def _shares(task: TaskLoss | None, settings: Mapping[str, Any], matches: list[Match]) -> str:
-    what = {
-        "classes": "KL divergence of class probabilities",
-        "independent": "KL divergence of sigmoids",
-        "values": "squared error over the teacher's variance",
-    }[matches[0].family]
-    if matches[0].family != "values":
-        what += f" at temperature {settings['temperature']:g}"
+    errors = [_told(match.family, settings["temperature"]) for match in matches]
+    what = errors[0] if len(errors) == 1 else f"mean of ({'; '.join(errors)})"
+    if settings["features"]:
+        what = f"({what} + error of the features)"
     if task is None:
         return f"there are no labels: the loss is the teacher's alone ({what})"
     weight = settings["weight"]
     own = f"{task.name}{' over the same' if _task_scale(task, matches) != 1 else ''}"
     return f"loss = {weight:g} · {what} + {1 - weight:g} · {own}"
+
+
+def _told(family: Family, temperature: float) -> str:
+    if family == "values":
+        return "squared error over the teacher's variance"
+    of = "class probabilities" if family == "classes" else "sigmoids"
+    return f"KL divergence of {of} at temperature {temperature:g}"
 
 
 def _agreement(

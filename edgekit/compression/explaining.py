@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from edgekit.compression import channels, compile_config, graph, rebuilding, simplify
+from edgekit.compression import channels, compile_config, graph, losses, rebuilding, simplify
 from edgekit.compression.compile_config import CompileConfig
 from edgekit.errors import ModelError
 from edgekit.types import (
@@ -122,20 +122,25 @@ def _trains(step: FinetuneStep | DistillStep, model: Any, setting: _Setting) -> 
     ]
     number = len(weighted) - len(stays)
     findings = [] if number else [_nothing_trains()]
-    notes = [f"the weights of {number} layers are trained", _loss(setting.compiled)]
+    notes = [f"the weights of {number} layers are trained", _loss(setting.compiled, model)]
     if isinstance(step, DistillStep):
         notes.append(f"the teacher is {step.teacher or 'the model as it is now, uncompressed'}")
         findings += _unknown_features(step, model)
     return Told(model, stays=stays, findings=findings, notes=notes)
 
 
-def _loss(compiled: CompileConfig | None) -> str:
-    if compiled is None or compiled.loss is None:
+def _loss(compiled: CompileConfig | None, model: Any) -> str:
+    names = [str(name) for name in model.output_names]
+    stored = compiled.loss_of(names[0], 0, len(names)) if compiled else None
+    if stored is None:
         return "the model was saved without its loss: output and labels decide, which takes --data"
-    stored = compiled.loss
-    if isinstance(stored, dict) and "class_name" in stored:
-        stored = stored["class_name"]
-    return f"the loss is the one that the model was compiled with: {stored}"
+    own = losses.described(stored)
+    if own is None:
+        return (
+            f"the model's own loss ({losses.stored_name(stored)}) is not one of Keras: output and"
+            " labels decide, which takes --data, or name it with --loss"
+        )
+    return f"the loss is the one that the model was compiled with: {own}"
 
 
 def _nothing_trains() -> Finding:

@@ -181,10 +181,26 @@ def _own(loaded: Loaded, loss: Any, facts: LabelFacts | None) -> TaskLoss:
     # What the user's loss ignores is no class.
     ignored = getattr(loss, "ignore_class", None)
     target = labels.fit(loaded, facts, form, ignored)
-    logits = " from logits" if getattr(loss, "from_logits", False) else ""
-    said = _told(loss) + logits
+    said = _full_name(loss)
     note = f"the loss is the model's own: {said}{target.note}"
     return _task(said, loss, target, (note,))
+
+
+def described(stored: Any) -> str | None:
+    """How a stored loss is told; None where it is not one of Keras' own."""
+    made = _of_keras(stored)
+    return None if made is None else _full_name(made)
+
+
+def _full_name(loss: Any) -> str:
+    return _told(loss) + (" from logits" if getattr(loss, "from_logits", False) else "")
+
+
+def stored_name(stored: Any) -> str:
+    """What a file calls a loss, on one short line: it may be anything."""
+    shown = stored.get("class_name") if isinstance(stored, dict) else stored
+    shown = stored.get("config") if shown == "function" and isinstance(stored, dict) else shown
+    return one_line(str(shown))[:60]
 
 
 # -------------------------------------------------------------------------------------- inferred
@@ -195,9 +211,7 @@ def _inferred(
 ) -> TaskLoss:
     unusable = ""
     if stored is not None:
-        shown = stored.get("class_name") if isinstance(stored, dict) else stored
-        shown = stored.get("config") if shown == "function" and isinstance(stored, dict) else shown
-        unusable = f"; the model's own loss ({one_line(str(shown))[:60]}) is not one of Keras"
+        unusable = f"; the model's own loss ({stored_name(stored)}) is not one of Keras"
     kind, why = _kind(loaded, data)
     loss, target, shown_labels = _choose(loaded, facts, kind)
     logits = " from logits" if getattr(loss, "from_logits", False) else ""
