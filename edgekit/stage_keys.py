@@ -6,6 +6,7 @@ in another project, has the same key.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,9 @@ def _sources(stage: Stage, hashes: Hashes, made: Mapping[str, StageState]) -> It
         what = name.partition(" ")[2]
         role = "source" if stage.kind == "convert" else f"artifact {what}"
         yield StageInput(role, identity, what)
+    if stage.kind == "bench":  # a figure that another machine measured is not this one's
+        machine = f"{platform.node()} {platform.machine()}"
+        yield StageInput("machine", machine, "the machine", hashed=False)
 
 
 def _without_place(output: tuple[str, str]) -> tuple[str, str]:

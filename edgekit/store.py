@@ -147,16 +147,19 @@ class Store:
         Returns:
             What was removed.
         """
-        found = self.entries()
-        excess = sum(one.size_bytes for one in found) - max_bytes
-        removed = []
-        for entry in reversed(found):
-            if excess <= 0:
-                break
-            if self._removed(entry.key):
-                removed.append(entry)
-                excess -= entry.size_bytes
-        return removed
+        for place in self._places():
+            if self.record(place.name) is None:
+                self._removed(place.name)
+        return [entry for entry in self.excess(max_bytes) if self._removed(entry.key)]
+
+    def excess(self, max_bytes: int) -> list[CacheEntry]:
+        """What `gc` would remove: the least recently used entries beyond a size."""
+        kept_bytes, found = 0, []
+        for entry in self.entries():
+            kept_bytes += entry.size_bytes
+            if kept_bytes > max_bytes:
+                found.append(entry)
+        return found
 
     def _removed(self, key: str) -> bool:
         lock = self.directory / "locks" / key
