@@ -47,7 +47,18 @@ def read(path: str | Path = DEFAULT) -> BuildFile:
         BuildFileError: It is missing, is no TOML, or a key in it is wrong: the key and its line
             are named.
     """
-    source, table = _load(Path(path))
+    path = Path(path)
+    return parse(path, _load(path))
+
+
+def parse(path: Path, text: str) -> BuildFile:
+    """The text of an edgekit.toml, checked as `read` does; nothing needs to stand at `path`.
+
+    Raises:
+        BuildFileError: As `read`.
+    """
+    source = Source(path, text)
+    table = _toml(source)
     allowed = [field.name for field in msgspec.structs.fields(BuildTables)]
     for key in table:
         if key not in allowed:
@@ -68,7 +79,7 @@ def read(path: str | Path = DEFAULT) -> BuildFile:
     )
     return BuildFile(
         path=str(path),
-        directory=str(Path(path).parent),
+        directory=str(path.parent),
         models=models,
         builds=builds,
         benches=benches,
@@ -91,7 +102,7 @@ def budgets(file: BuildFile, model: str, target: str) -> Budgets:
     return build_checks.merged(file.checks, model, target)
 
 
-def _load(path: Path) -> tuple[Source, dict[str, Any]]:
+def _load(path: Path) -> str:
     try:
         if not path.is_file():
             what = "is not a regular file" if path.exists() else "does not exist"
@@ -104,10 +115,20 @@ def _load(path: Path) -> tuple[Source, dict[str, Any]]:
     if len(content) > MAX_FILE_BYTES:
         raise BuildFileError(f"{path} is larger than 1 MiB: no edgekit.toml", "check the path")
     try:
-        text = content.decode()
-        return Source(path, text), tomllib.loads(text)
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise BuildFileError(
+            f"{path} is not UTF-8 text (byte {error.start})", "save it as UTF-8"
+        ) from None
+
+
+def _toml(source: Source) -> dict[str, Any]:
+    try:
+        return tomllib.loads(source.text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError names the line
-        raise BuildFileError(f"{path} is not valid TOML: {error}", "correct that line") from None
+        raise BuildFileError(
+            f"{source.path} is not valid TOML: {error}", "correct that line"
+        ) from None
 
 
 def _models(source: Source, given: Any) -> dict[str, ModelTable]:

@@ -307,6 +307,16 @@ class ArtifactReport(Struct, frozen=True, forbid_unknown_fields=True):
     device: str | None = None
 
 
+class InitReport(Struct, frozen=True, forbid_unknown_fields=True):
+    """What `edgekit init` wrote, the data that it found, and the targets that take the model."""
+
+    schema: Literal["edgekit.init/1"]
+    path: str
+    text: str
+    data: str | None
+    targets: tuple[str, ...]
+
+
 class RunReport(Struct, frozen=True, forbid_unknown_fields=True):
     """What `edgekit run` did, stage by stage, and each artifact as it now stands."""
 
