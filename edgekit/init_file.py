@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,18 +43,16 @@ def init(
     """
     output = Path(output)
     if output.is_dir():
-        raise OutputError(
-            f"{output} is a directory", f"name a file, as in -o {output / 'edgekit.toml'}"
-        )
+        named = output / build_file.DEFAULT
+        raise OutputError(f"{output} is a directory", f"name a file, as in -o {named}")
     if (output.exists() or output.is_symlink()) and not force:
         raise OutputError(f"{output} exists", "add --force to replace it, or choose another -o")
     info = inspection.inspect(model, trust=trust)
     spec = _relative(Path(model), output)
     found = _data(Path(model), info.inputs)
     fitting = tuple(_fitting(info))
-    text = _text(
-        _name(Path(model)), spec, info, _relative(found, output) if found else None, fitting
-    )
+    data_spec = _relative(found, output) if found else None
+    text = _text(_name(Path(model)), spec, info, data_spec, fitting)
     build_file.parse(output, text)
     if not dry_run:
         files.write_atomic(output, text.encode())
@@ -63,6 +62,7 @@ def init(
 def _text(name: str, spec: str, info: ModelInfo, found: str | None, fitting: Sequence[str]) -> str:
     target = "host" if "host" in fitting or not fitting else fitting[0]
     others = ", ".join(one for one in fitting if one != target) or "none that is known"
+    fit_too = textwrap.fill(f"fit too: {others}", 98, initial_indent="# ", subsequent_indent="# ")
     precisions = _precisions(hardware.load(target), found)
     data_line = f"data = {_quoted(found)}" if found else '# data = "data.npz"'
     why = "its samples fit the model" if found else "needed for int8, accuracy and training"
@@ -85,7 +85,8 @@ path = {_quoted(spec)}
 [[build]]  # one artifact per model × recipe × target × precision, in build/
 model = {_quoted(name)}
 recipe = ["none"]  # as it is; of `edgekit recipes list`: {_recipes(info)}
-target = [{_quoted(target)}]  # fit too: {others}
+target = [{_quoted(target)}]
+{fit_too}
 precision = [{listed}]{"" if found else '  # "int8" too, once there is data'}
 
 # [device]
@@ -98,7 +99,7 @@ budget = 30  # seconds, for each model and device
 
 [check]  # for `edgekit check`; per model, target or both: [check.{name}.{target}]
 {metric}max_drop = "1%"
-max_size_bytes = {info.size_bytes}  # what the model itself takes
+# max_size_bytes = {info.size_bytes}  # what the model itself takes
 # max_latency_ms = 10
 # max_memory_bytes = 10000000
 # baseline = "baselines/{name}.json"
