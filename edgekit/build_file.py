@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -188,9 +189,7 @@ def _target(source: Source, keys: Sequence[build_keys.Key], spec: str) -> Named:
 def located(directory: Path, spec: str) -> str:
     """A recipe or target as this process finds it: a path is relative to edgekit.toml."""
     is_path = spec.endswith(".toml") or "/" in spec
-    place = Path(spec).expanduser()
-    # "./" keeps a file of the current directory from being taken for a built-in name.
-    return str(place if place.is_absolute() else f"./{directory / place}") if is_path else spec
+    return os.path.join(directory, os.path.expanduser(spec)) if is_path else spec
 
 
 def _devices(source: Source, given: Any) -> dict[str, str]:
