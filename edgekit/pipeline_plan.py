@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from edgekit import hardware, manifest, recipe_files, registry
+from edgekit import hardware, manifest, recipe_files, registry, user_code
 from edgekit.build_file import NO_RECIPE, OUTPUTS, located
 from edgekit.build_types import Bench, Build, BuildFile, ModelTable, Named, Stage
 from edgekit.errors import BuildFileError, EdgekitError
@@ -41,6 +41,8 @@ def stages(file: BuildFile, *, seed: int = 0, trust: bool = False) -> tuple[Stag
             data is lacking.
     """
     found: dict[str, Stage] = {}
+    for name in dict.fromkeys(model for build in file.builds for model in build.models):
+        _check_there(file, name)
     for build in file.builds:
         for stage in _built(file, build, {"seed": seed, "trust": trust}):
             _add(file, found, stage)
@@ -49,6 +51,22 @@ def stages(file: BuildFile, *, seed: int = 0, trust: bool = False) -> tuple[Stag
         for stage in _measured(file, bench, artifacts, seed):
             _add(file, found, stage)
     return tuple(found.values())
+
+
+def _check_there(file: BuildFile, model: str) -> None:
+    """A model or data that is not there is said before anything else is run."""
+    table = file.models[model]
+    function = user_code.split(table.data) if table.data else None
+    data = function[0] if function else table.data
+    for key, spec in (("path", table.path), ("data", data)):
+        if spec is None:
+            continue
+        place = Path(file.directory) / Path(spec).expanduser()
+        if not place.exists():
+            raise _wrong(
+                file, f"model.{model}.{key}", f"there is no {place}",
+                "correct it; paths are relative to this file",
+            )  # fmt: skip
 
 
 def _add(file: BuildFile, found: dict[str, Stage], stage: Stage) -> None:

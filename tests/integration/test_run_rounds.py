@@ -52,7 +52,7 @@ def test_a_run_that_was_killed_at_any_moment_is_completed_by_the_next(tmp_path):
     cases.report_of(cases.start(calm, tmp_path / "calm-cache"))
     whole_s = time.monotonic() - start_s
     expected = cases.contents(tmp_path / "calm" / "build")
-    draw = random.Random(0)
+    draw = random.Random(0)  # noqa: S311
     for number in range(KILLS):
         place = tmp_path / f"project{number}"
         file, marker = cases.project(place, text), f"kill-{number}-{os.getpid()}"
