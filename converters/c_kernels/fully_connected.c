@@ -1,4 +1,4 @@
-/* needs: dot rescale clamp */
+/* needs: dot rescale_once clamp */
 typedef struct {
     int32_t rows, in_size, out_size;
     int32_t in_offset, out_offset, low, high;
@@ -19,7 +19,7 @@ static void fully_connected(const fully_connected_layer *l, const int8_t *in, in
             const int32_t scale = (l->per_channel != 0) ? c : 0;
             const int32_t sum = l->bias[c] + dot(&in[row * l->in_size], &l->weights[c * l->in_size],
                                                  l->in_size, l->in_offset);
-            const int32_t value = rescale(sum, l->multiplier[scale], l->shift[scale]);
+            const int32_t value = rescale_once(sum, l->multiplier[scale], l->shift[scale]);
 
             out[(row * l->out_size) + c] = clamp(value + l->out_offset, l->low, l->high);
         }
