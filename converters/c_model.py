@@ -21,15 +21,17 @@ class Source:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     arena_bytes: int
+    constant_bytes: int
 
 
-def write(model: Model, name: str, origin: str) -> Source:
+def write(model: Model, name: str, origin: str, header: str) -> Source:
     """The C source of a model.
 
     Args:
         model: An int8 model of one graph.
-        name: A C identifier; the function is `NAME_invoke`, its header `NAME.h`.
+        name: A C identifier; the function is `NAME_invoke`.
         origin: What stands at the top of the file.
+        header: The file that declares it.
 
     Raises:
         ConversionError: A layer cannot be made C.
@@ -45,13 +47,14 @@ def write(model: Model, name: str, origin: str) -> Source:
     emitted = [c_operators.emit(operation) for operation in operations]
     parts = [
         f"/* {c_text.comment(origin)} */",
-        f'#include "{name}.h"\n\n#include <string.h>',
+        f'#include "{header}"\n\n#include <string.h>',
         *_kernels(emitted),
         *_constants(operations, emitted),
         *_arena(layout.arena_bytes),
         _invoke(name, inputs, outputs, operations, emitted),
     ]
-    return Source("\n\n".join(parts) + "\n", inputs, outputs, layout.arena_bytes)
+    text = "\n\n".join(parts) + "\n"
+    return Source(text, inputs, outputs, layout.arena_bytes, _constant_bytes(text))
 
 
 def signature(name: str, inputs: tuple[Port, ...], outputs: tuple[Port, ...]) -> str:
@@ -112,3 +115,9 @@ def _invoke(
             lines += ["", f"    /* {c_text.comment(operation.layer)} */"]
             lines += [f"    {statement}" for statement in entry.statements]
     return "\n".join([*lines, "", "    return 0;", "}"])
+
+
+def _constant_bytes(text: str) -> int:
+    """What the constant arrays take, in bytes; structures of a layer's sizes come on top."""
+    found = re.findall(r"^static const (int\d+)_t \w+\[(\d+)\]", text, re.MULTILINE)
+    return sum(int(count) * int(kind.removeprefix("int")) // 8 for kind, count in found)

@@ -27,7 +27,6 @@ OPERATORS: dict[str, Emit] = {
     "QUANTIZE": c_tables.quantize,
     "RELU": c_tables.relu,
     "RELU6": c_tables.relu,
-    "RELU_N1_TO_1": c_tables.relu,
     "RESHAPE": c_shapes.reshape,
     "SOFTMAX": c_tables.softmax,
     "SQUEEZE": c_shapes.reshape,

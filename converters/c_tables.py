@@ -16,7 +16,6 @@ MAX_SOFTMAX_DEPTH = 4095
 _ACTIVATIONS = {
     "RELU": c_quantities.RELU,
     "RELU6": c_quantities.RELU6,
-    "RELU_N1_TO_1": c_quantities.RELU_N1_TO_1,
 }
 
 
@@ -30,7 +29,7 @@ def logistic(op: Operation) -> Emitted:
 
 
 def relu(op: Operation) -> Emitted:
-    """ReLU, ReLU6 or ReLU-1, which may change scale and zero point."""
+    """ReLU or ReLU6, which may change scale and zero point."""
     y = op.outputs[0]
     low, high = c_quantities.limits(_ACTIVATIONS[op.operator.name], y, op)
     return _lookup(op, np.clip(_requantized(op), low, high).astype(np.int8))
