@@ -82,7 +82,9 @@ def _emitted(
         c_text.array(names["shift"], shifts, "int8"),
         c_text.structure(f"{kind}_layer", f"{op.label}_layer", {**members, **names}),
     )
-    return Emitted((kind,), constants, (f"{kind}(&{op.label}_layer, {op.sources[0]}, {op.target});",))
+    return Emitted(
+        (kind,), constants, (f"{kind}(&{op.label}_layer, {op.sources[0]}, {op.target});",)
+    )
 
 
 def _weights(op: Operation) -> Tensor:

@@ -57,7 +57,8 @@ def _members(op: Operation, a: Tensor, b: Tensor) -> dict[str, int | str | tuple
 
 
 def _broadcast(op: Operation, a: Tensor, b: Tensor) -> str:
-    size = four_axes(op, shape(op.outputs[0]))
+    size: tuple[int, ...] = four_axes(op, shape(op.outputs[0]))
+    steps: list[tuple[int, ...]]
     if shape(a) == shape(b):
         size = (1, 1, 1, op.outputs[0].elements)
         steps = [(0, 0, 0, 1)] * 2

@@ -97,13 +97,13 @@ def golden_name(name: str, port: Port) -> str:
 def _vectors(name: str, port: Port, values: Sequence[np.ndarray]) -> str:
     kind, size = c_text.c_type(str(values[0].dtype)), f"{name.upper()}_{port.macro}_SIZE"
     rows = [f"    {{\n{c_text.listing(row.ravel(), '        ')}\n    }}" for row in values]
-    start = f"static const {kind} {golden_name(name, port)}[{name.upper()}_GOLDEN_COUNT][{size}] = {{"
+    start = (
+        f"static const {kind} {golden_name(name, port)}[{name.upper()}_GOLDEN_COUNT][{size}] = {{"
+    )
     return "\n".join([start, ",\n".join(rows), "};", ""])
 
 
-def main(
-    name: str, origin: str, inputs: Sequence[Port], outputs: Sequence[Port], stem: str
-) -> str:
+def main(name: str, origin: str, inputs: Sequence[Port], outputs: Sequence[Port], stem: str) -> str:
     """A program that runs the golden inputs through NAME_invoke: PASS and 0, or FAIL and 1."""
     upper = name.upper()
     found = [f"    static int8_t {port.parameter}[{upper}_{port.macro}_SIZE];" for port in outputs]

@@ -1,7 +1,7 @@
-"""Exponential and logistic function on integers, bit by bit as LiteRT's reference kernels have them.
+"""Exponential and logistic function on integers, as LiteRT's reference kernels have them.
 
-Numbers "with n integer bits" are 32-bit integers that stand for value · 2^(31 − n). These run when C
-is generated; what the device gets is tables.
+Numbers "with n integer bits" are 32-bit integers that stand for value · 2^(31 − n). These run when
+C is generated; what the device gets is tables.
 
 Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference", https://arxiv.org/abs/1712.05877, and gemmlowp's fixed point.
@@ -21,18 +21,18 @@ SOFTMAX_INTEGER_BITS, LOGISTIC_INTEGER_BITS = 5, 4
 
 
 def high_multiply(a: int, b: int) -> int:
-    """a · b / 2^31 to nearest, ties upwards."""
+    """The product a · b / 2^31 to nearest, ties upwards."""
     return (a * b + (1 << 30)) >> 31
 
 
 def divide_by_power(value: int, exponent: int) -> int:
-    """value / 2^exponent to nearest, ties away from zero."""
+    """The quotient value / 2^exponent to nearest, ties away from zero."""
     half = (1 << exponent) >> 1
     return (abs(value) + half >> exponent) * (1 if value >= 0 else -1)
 
 
 def rescale(value: int, factor: int, shift: int) -> int:
-    """value · factor · 2^(shift − 31), rounded twice as TFLite does."""
+    """The product value · factor · 2^(shift − 31), rounded twice as TFLite does."""
     if shift > 0:
         return high_multiply(value << shift, factor)
     return divide_by_power(high_multiply(value, factor), -shift)
@@ -73,7 +73,7 @@ def reciprocal(value: int) -> int:
 
 
 def exponentials(scale: float, beta: float) -> NDArray[np.int32]:
-    """e^(−d · scale · beta) for the differences d = 0 to 255 of an int8 softmax, no integer bits."""
+    """e^(−d · scale · beta) for d = 0 to 255, the differences in an int8 softmax."""
     fraction_bits = 31 - SOFTMAX_INTEGER_BITS
     real = min(scale * beta * (1 << fraction_bits), float((1 << 31) - 1))
     factor, shift = c_quantities.multiplier(real)

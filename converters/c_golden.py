@@ -63,7 +63,10 @@ def record(
         available = len(next(iter(drawn.values())))
         picked = range(min(count, available))
         given = [
-            [_quantized(drawn[name][row], detail) for name, detail in zip(names, details, strict=True)]
+            [
+                _quantized(drawn[name][row], detail)
+                for name, detail in zip(names, details, strict=True)
+            ]
             for row in picked
         ]
         origin = f"calibration samples of {spec}, drawn with seed {seed}"
@@ -84,11 +87,13 @@ def _count(details: list[dict[str, Any]]) -> int:
 
 
 def _random(random: np.random.Generator, detail: dict[str, Any]) -> Values:
-    if np.issubdtype(detail["dtype"], np.integer):
-        ends = np.iinfo(detail["dtype"])
-        drawn = random.integers(ends.min, ends.max, detail["shape"], endpoint=True)
-        return drawn.astype(detail["dtype"])
-    return random.standard_normal(detail["shape"]).astype(detail["dtype"])
+    kind = np.dtype(detail["dtype"])
+    if kind.kind in "iu":
+        ends = np.iinfo(kind)
+        drawn: Values = random.integers(ends.min, ends.max, detail["shape"], kind, endpoint=True)
+        return drawn
+    found: Values = random.standard_normal(detail["shape"]).astype(kind)
+    return found
 
 
 def _quantized(sample: Values, detail: dict[str, Any]) -> Values:

@@ -35,11 +35,7 @@ def integer_graph(model: Model) -> Graph:
         for step, entry in enumerate(graph.operators)
         if _at_input(graph, entry) or _at_output(graph, entry)
     }
-    replaced = {
-        old: new
-        for step in edge
-        for old, new in [_ends(graph, graph.operators[step])]
-    }
+    replaced = {old: new for step in edge for old, new in [_ends(graph, graph.operators[step])]}
     inner = [entry for step, entry in enumerate(graph.operators) if step not in edge]
     return dataclasses.replace(
         graph,

@@ -58,9 +58,7 @@ def _roots(graph: Graph, places: dict[int, str]) -> dict[int, int]:
     return roots
 
 
-def _buffers(
-    graph: Graph, roots: dict[int, int], places: dict[int, str]
-) -> dict[int, ArenaBuffer]:
+def _buffers(graph: Graph, roots: dict[int, int], places: dict[int, str]) -> dict[int, ArenaBuffer]:
     """The tensors that need the arena, each for as long as any view of it lives."""
     spans: dict[int, tuple[int, int]] = {}
     for index, (first, last) in arena.lifetimes(graph).items():

@@ -20,7 +20,7 @@ NONE, RELU, RELU_N1_TO_1, RELU6 = 0, 1, 2, 3
 
 
 def multiplier(real: float) -> tuple[int, int]:
-    """A factor as m · 2^(shift − 31) with m in [2^30, 2^31); (0, 0) for one that is next to none."""
+    """A factor as m · 2^(shift − 31), m in [2^30, 2^31); (0, 0) for one that is next to none."""
     if real == 0:
         return 0, 0
     fraction, shift = math.frexp(real)
@@ -73,4 +73,6 @@ def limits(activation: int, output: Tensor, operation: Operation) -> tuple[int, 
 def _quantized(value: float, tensor: Tensor) -> int:
     if math.isinf(value):
         return INT8_HIGH if value > 0 else INT8_LOW
-    return zero_point(tensor) + round_half_away(float(np.float32(value) / np.float32(scale(tensor))))
+    return zero_point(tensor) + round_half_away(
+        float(np.float32(value) / np.float32(scale(tensor)))
+    )

@@ -28,7 +28,7 @@ def pad(op: Operation) -> Emitted:
     value = c_quantities.zero_point(y)
     if len(op.inputs) > 2:
         value = int(constant(op, op.inputs[2], np.int8)[0])
-    members = {
+    members: dict[str, int | tuple[int, ...]] = {
         "in_size": four_axes(op, shape(x)),
         "before": (*(0,) * (4 - len(before)), *before),
         "out_size": four_axes(op, shape(y)),

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 LINE = 96
-_KEYWORDS = frozenset(
-    """alignas alignof and asm auto bool break case catch char class const continue default delete do
-    double else enum explicit export extern false float for friend goto if inline int long main
-    namespace new not operator or private protected public register restrict return short signed
-    sizeof static struct switch template this throw true try typedef typename union unsigned using
-    virtual void volatile while xor""".split()
-)
-_C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t",
+_KEYWORDS = frozenset({
+    "alignas", "alignof", "and", "asm", "auto", "bool", "break", "case", "catch", "char",
+    "class", "const", "continue", "default", "delete", "do", "double", "else", "enum",
+    "explicit", "export", "extern", "false", "float", "for", "friend", "goto", "if", "inline",
+    "int", "long", "main", "namespace", "new", "not", "operator", "or", "private", "protected",
+    "public", "register", "restrict", "return", "short", "signed", "sizeof", "static", "struct",
+    "switch", "template", "this", "throw", "true", "try", "typedef", "typename", "union",
+    "unsigned", "using", "virtual", "void", "volatile", "while", "xor",
+})  # fmt: skip
+C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t",
             "float32": "float"}  # fmt: skip
 
 
@@ -36,16 +39,17 @@ def comment(text: str, limit: int = 120) -> str:
 
 def c_type(dtype: str) -> str:
     """The C type of a tensor's values."""
-    return _C_TYPES[dtype]
+    return C_TYPES[dtype]
 
 
-def number(value: float | np.generic) -> str:
+def number(value: object) -> str:
     """A number as C reads it back exactly: an integer, or a float constant with its suffix."""
     if isinstance(value, float | np.floating):
         text = str(np.float32(value))
         if text in ("nan", "inf", "-inf"):
             raise ValueError(f"{text} has no C constant")
         return f"{text}f"
+    assert isinstance(value, int | np.integer), "constants are numbers"
     whole = int(value)
     return "(-2147483647 - 1)" if whole == -(1 << 31) else str(whole)
 
@@ -55,7 +59,7 @@ def signed(value: int) -> str:
     return f"({value})" if value < 0 else str(value)
 
 
-def listing(values: Iterable[float | np.generic], indent: str = "    ") -> str:
+def listing(values: Iterable[object], indent: str = "    ") -> str:
     """Numbers, separated by commas, in lines."""
     lines, line = [], indent
     for text in map(number, values):
@@ -72,7 +76,7 @@ def array(name: str, values: NDArray[np.generic], dtype: str) -> str:
     return f"static const {c_type(dtype)} {name}[{len(flat)}] = {{\n{listing(flat)}\n}};"
 
 
-def structure(kind: str, name: str, members: Mapping[str, int | str | Sequence[int]]) -> str:
+def structure(kind: str, name: str, members: Mapping[str, Any]) -> str:
     """A constant structure, its members named."""
     lines = ", ".join(f".{key} = {_member(value)}" for key, value in members.items())
     return f"static const {kind} {name} = {{\n{_wrapped(lines)}\n}};"

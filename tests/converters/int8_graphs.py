@@ -118,8 +118,6 @@ def reference(content):
         for detail, array in zip(interpreter.get_input_details(), arrays, strict=True):
             interpreter.set_tensor(detail["index"], array)
         interpreter.invoke()
-        return [
-            interpreter.get_tensor(d["index"]).copy() for d in interpreter.get_output_details()
-        ]
+        return [interpreter.get_tensor(d["index"]).copy() for d in interpreter.get_output_details()]
 
     return run

@@ -15,7 +15,6 @@ from edgekit import tflite_file
 from edgekit.converters import c_model
 
 
-
 def _beside(name):
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
@@ -93,7 +92,10 @@ def test_convolution_is_bit_exact(
     reach = [(k - 1) * dilation + 1 for k in (kernel_h, kernel_w)]
     if padding == VALID:
         height, width = max(height, reach[0]), max(width, reach[1])
-    out = [_size(n, r, s, padding) for n, r, s in zip((height, width), reach, (stride_h, stride_w), strict=True)]  # noqa: E501
+    out = [
+        _size(n, r, s, padding)
+        for n, r, s in zip((height, width), reach, (stride_h, stride_w), strict=True)
+    ]
     filters = int(random.integers(1, 6)) * channels
     groups = channels if random.integers(0, 3) == 0 else 1
     scales = random.uniform(0.001, 0.02, filters if per_channel else 1).astype(np.float32)
@@ -233,7 +235,13 @@ def test_mean_is_bit_exact(equals, seed, sizes, axes, keep, scale, zero_x, zero_
 
 
 @EXAMPLES
-@given(SEEDS, st.integers(1, 3), st.integers(1, 40), st.floats(0.005, 2.0).map(np.float32).map(float), ZERO_POINTS)
+@given(
+    SEEDS,
+    st.integers(1, 3),
+    st.integers(1, 40),
+    st.floats(0.005, 2.0).map(np.float32).map(float),
+    ZERO_POINTS,
+)
 def test_softmax_is_bit_exact(equals, seed, rows, classes, scale, zero_point):
     graph = int8_graphs.Graph()
     x = graph.int8((rows, classes), scale, zero_point)
@@ -285,7 +293,7 @@ def test_padding_is_bit_exact(equals, seed, borders, zero_point):
 @EXAMPLES
 @given(SEEDS, st.integers(0, 2), st.lists(st.integers(1, 5), min_size=1, max_size=4))
 def test_concatenation_is_bit_exact(equals, seed, axis, parts):
-    shapes = [[2, 3, 4][:axis] + [part] + [2, 3, 4][axis + 1 :] for part in parts]
+    shapes = [[*[2, 3, 4][:axis], part, *[2, 3, 4][axis + 1 :]] for part in parts]
     out = [2, 3, 4]
     out[axis] = sum(parts)
     graph = int8_graphs.Graph()
