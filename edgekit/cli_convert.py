@@ -9,7 +9,7 @@ import click
 
 from edgekit import conversion, options, printing, printing_convert, streams
 from edgekit.commands import Command
-from edgekit.types import IO_TYPES, PRECISIONS
+from edgekit.types import EMITS, IO_TYPES, PRECISIONS
 
 
 @click.command(
@@ -19,7 +19,8 @@ from edgekit.types import IO_TYPES, PRECISIONS
 Examples:
   edgekit convert m.keras -o m.tflite
   edgekit convert m.keras --precision int8 --data data.npz -o m_int8.tflite
-  edgekit convert m.h5 --target host-openvino --precision fp16 -o m.xml""",
+  edgekit convert m.h5 --target host-openvino --precision fp16 -o m.xml
+  edgekit convert m.keras --target cortex-m7 --emit c --data data.npz -o m.h""",
 )
 @click.argument("model", type=options.path)
 @click.option(
@@ -69,6 +70,11 @@ Examples:
     default=True,
     show_default=True,
     help="First remove identities and dead channels of Keras models, which changes no output.",
+)
+@click.option(
+    "--emit",
+    type=click.Choice(EMITS),
+    help="Write C in place of the .tflite: `c` needs no runtime, `c-array` TensorFlow Lite Micro.",
 )
 @options.data
 @options.common

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgekit import (
+    emission_plan,
     hardware,
     hashing,
     loading,
@@ -23,6 +24,7 @@ from edgekit.types import (
     PRECISIONS,
     STATIC_PRECISIONS,
     ConversionPlan,
+    Emit,
     IoType,
     Precision,
     Profile,
@@ -42,6 +44,7 @@ def resolve(
     batch: str,
     max_drop: float | None,
     simplify: bool,
+    emit: Emit | None,
     output: Path,
     seed: int,
     trust: bool,
@@ -55,24 +58,34 @@ def resolve(
         ModelError: The model file is not readable or not safe.
     """
     _check_values(precision, input_type, output_type, max_drop)
-    _check_data_options(precision, data, preprocess, metric, max_drop)
+    if emit:
+        emission_plan.check_options(emit, precision, input_type, output_type, batch)
+    ready = emit is not None and Path(model).suffix == ".tflite"  # it may be int8 already
+    _check_data_options(None if ready else precision, data, preprocess, metric, max_drop)
     profile = hardware.load(target)
     registry.converter_reference(profile.format)
     facts = registry.artifact_format(profile.format)
     runtime = _runtime(profile, facts)
     if runtime in registry.RUNTIMES:
         registry.require(registry.RUNTIMES[runtime], "checking the artifact")
-    _check_output(output, Path(model), profile, facts)
+    if emit:
+        emission_plan.check_profile(emit, profile)
+    _check_output(output, Path(model), emit or profile.format, suffix_of(facts, emit))
     source = loading.identify(model, trust=trust)
     _check_route(source, profile, facts)
     planned = None if precision else _planned_precision(source)
-    chosen = precision or planned or profile.precision.default
-    _check_precision(chosen, profile, data, planned)
+    own = "int8" if emit else profile.precision.default
+    chosen = precision or planned or own
+    if emit:
+        emission_plan.check_precision(emit, chosen)
+    if not (emit and source.family == "tflite"):
+        _check_precision(chosen, profile, data, planned)
     wanted, notes = preprocess_of(source, preprocess)
     simplified = simplify and source.family == "keras"
     options = [chosen, wanted, metric, input_type, output_type, batch, max_drop, seed, simplified]
+    options += [emit] if emit else []
     request_sha256 = _request_sha256(source, data, metric, target, options)
-    own_types = profile.precision if chosen in STATIC_PRECISIONS else None
+    input_type, output_type = _io_types(profile, chosen, emit, input_type, output_type)
     plan = ConversionPlan(
         model=str(model),
         family=source.family,
@@ -81,8 +94,8 @@ def resolve(
         format=profile.format,
         runtime=runtime,
         precision=chosen,
-        input_type=input_type or (own_types.input_type if own_types else "float32"),
-        output_type=output_type or (own_types.output_type if own_types else "float32"),
+        input_type=input_type,
+        output_type=output_type,
         batch=_batch(batch, profile),
         threads=profile.litert.threads if profile.litert else 1,
         preprocess=wanted,
@@ -91,6 +104,7 @@ def resolve(
         metric=metric,
         max_drop=max_drop,
         seed=seed,
+        emit=emit,
         output=str(output),
         request_sha256=request_sha256,
         up_to_date=manifest.up_to_date(output, request_sha256) is not None,
@@ -99,14 +113,35 @@ def resolve(
     return plan, source, profile
 
 
-def _check_output(output: Path, model: Path, profile: Profile, facts: registry.Format) -> None:
+def suffix_of(facts: registry.Format, emit: Emit | None) -> str:
+    """What the output has to end in."""
+    return registry.emitter(emit).suffix if emit else facts.suffix
+
+
+def _io_types(
+    profile: Profile,
+    precision: Precision,
+    emit: Emit | None,
+    input_type: IoType | None,
+    output_type: IoType | None,
+) -> tuple[IoType, IoType]:
+    """The types that were asked for, or else the profile's; C for small machines takes int8."""
+    if precision not in STATIC_PRECISIONS:
+        return input_type or "float32", output_type or "float32"
+    if emit and precision == "int8":
+        return input_type or "int8", output_type or "int8"
+    own = profile.precision
+    return input_type or own.input_type, output_type or own.output_type
+
+
+def _check_output(output: Path, model: Path, what: str, suffix: str) -> None:
     if output.is_dir():
-        named = output / f"model{facts.suffix}"
+        named = output / f"model{suffix}"
         raise OutputError(f"-o {output} is a directory", f"name a file, as in -o {named}")
-    if output.suffix != facts.suffix:
+    if output.suffix != suffix:
         raise UsageError(
-            f"-o {output} does not end in {facts.suffix}, as {profile.format} artifacts do",
-            f"use -o {output.with_suffix(facts.suffix)}",
+            f"-o {output} does not end in {suffix}, as {what} artifacts do",
+            f"use -o {output.with_suffix(suffix)}",
         )
     if output.exists() and model.exists() and output.samefile(model):
         raise UsageError(

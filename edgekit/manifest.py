@@ -63,7 +63,7 @@ def may_replace(output: Path, *, siblings: Sequence[str] = (), force: bool) -> N
 
     Args:
         output: The main file.
-        siblings: Suffixes of the files that its format has beside it.
+        siblings: Endings, after its stem, of the files that its format has beside it.
         force: Replace any file.
 
     Raises:
@@ -71,7 +71,7 @@ def may_replace(output: Path, *, siblings: Sequence[str] = (), force: bool) -> N
     """
     if output.is_dir():
         raise OutputError(f"{output} is a directory", f"name a file, as in -o {output / 'NAME'}")
-    places = [output, *(output.with_suffix(suffix) for suffix in siblings)]
+    places = [output, *(output.with_name(output.stem + ending) for ending in siblings)]
     for place in (*places, path_for(output)):
         if place.is_dir():
             raise OutputError(f"{place} is a directory", "remove it, or choose another -o")

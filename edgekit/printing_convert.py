@@ -25,7 +25,7 @@ def plan(planned: ConversionPlan) -> RenderableType:
     batch = "dynamic" if planned.batch is None else str(planned.batch)
     facts = [
         ("would write", planned.output + " (unchanged already)" * planned.up_to_date),
-        ("format", f"{planned.format} {planned.precision} for {planned.target}"),
+        ("format", f"{planned.emit or planned.format} {planned.precision} for {planned.target}"),
         ("from", f"{planned.model} ({planned.source_format})"),
         ("input", f"{planned.input_type}, batch {batch}, preprocessing {planned.preprocess}"),
         ("output", planned.output_type),

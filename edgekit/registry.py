@@ -14,7 +14,7 @@ from importlib import metadata
 from types import ModuleType
 from typing import NamedTuple
 
-from edgekit.errors import DeviceError, MissingExtra, UserError
+from edgekit.errors import DeviceError, MissingExtra, UsageError, UserError
 
 
 class Backend(NamedTuple):
@@ -41,6 +41,18 @@ class Format(NamedTuple):
     siblings: tuple[str, ...] = ()
 
 
+class Emitter(NamedTuple):
+    """C sources made of a .tflite: `module:Class`, and the endings of the files beside NAME.h.
+
+    `needs_int8`: only models that are int8 throughout can be written so.
+    """
+
+    reference: str
+    siblings: tuple[str, ...]
+    needs_int8: bool = False
+    suffix: str = ".h"
+
+
 CONVERTERS = {
     "tflite": Backend("edgekit.converters.tflite", "tflite", ("litert_quantizer",)),
     "openvino": Backend("edgekit.converters.openvino", "openvino", ("openvino", "nncf")),
@@ -49,8 +61,18 @@ FORMATS = {
     "tflite": Format(".tflite", "litert", ("tflite",), per_tensor=True),
     "openvino": Format(".xml", "openvino", ("savedmodel", "onnx", "tflite"), siblings=(".bin",)),
 }
-PLANNED_CONVERTERS = ("onnx", "tensorrt", "ethos_u", "c_array", "c_source")
+PLANNED_CONVERTERS = ("onnx", "tensorrt", "ethos_u")
 """Formats that profiles name and that no converter of this version writes."""
+
+EMITTERS = {
+    "c": Emitter(
+        "edgekit.converters.c_source:Emitter", (".c", "_golden.h", "_main.c"), needs_int8=True
+    ),
+    "c-array": Emitter(
+        "edgekit.converters.c_array:Emitter", (".cc", "_golden.h", "_resolver.h", "_main.cc")
+    ),
+}
+"""What `convert --emit` writes instead of the .tflite; both need nothing but the core."""
 
 SOURCES = {
     "keras": Backend("edgekit.keras_source", "tensorflow", ("tensorflow", "tf_keras", "h5py")),
@@ -110,6 +132,17 @@ def converter_reference(name: str) -> str:
         UserError: No converter of this name exists in this version.
     """
     return _reference("converter", name, "Converter")
+
+
+def emitter(name: str) -> Emitter:
+    """What writes C sources of one kind.
+
+    Raises:
+        UsageError: There is none of this name.
+    """
+    if name not in EMITTERS:
+        raise UsageError(f"--emit {name} is not one of {', '.join(EMITTERS)}", "name one of these")
+    return EMITTERS[name]
 
 
 def source_reference(name: str) -> str:

@@ -26,6 +26,9 @@ STATIC_PRECISIONS = ("int8", "int16x8")
 IoType = Literal["float32", "float16", "int8", "uint8", "int16"]
 IO_TYPES: tuple[str, ...] = get_args(IoType)
 
+Emit = Literal["c", "c-array"]
+EMITS: tuple[str, ...] = get_args(Emit)
+
 Role = Literal["train", "val", "calib", "test"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -607,6 +610,7 @@ class ConversionPlan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """What a conversion will do, with every default resolved; `--dry-run` prints it.
 
     `batch` None is dynamic. `simplify`: lossless simplification comes first; of Keras models only.
+    `emit` names the C sources that are written in place of the .tflite.
     """
 
     schema: Literal["edgekit.plan/1"] = "edgekit.plan/1"
@@ -627,6 +631,7 @@ class ConversionPlan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     metric: str | None
     max_drop: float | None
     seed: int
+    emit: Emit | None = None
     output: str
     request_sha256: str
     up_to_date: bool

@@ -1,0 +1,66 @@
+"""Refuses, before any framework is loaded, what `--emit` cannot mean."""
+
+from __future__ import annotations
+
+from edgekit import registry
+from edgekit.errors import ConversionError, UsageError
+from edgekit.types import Emit, IoType, Precision, Profile
+
+
+def check_options(
+    emit: Emit,
+    precision: Precision | None,
+    input_type: IoType | None,
+    output_type: IoType | None,
+    batch: str,
+) -> None:
+    """Options that contradict `--emit`.
+
+    Raises:
+        UsageError: One does, or there is no such emitter.
+    """
+    facts = registry.emitter(emit)
+    if batch != "1":
+        raise UsageError(
+            f"--batch {batch} does not go with --emit {emit}, which runs one sample at a time",
+            "leave out --batch",
+        )
+    if not facts.needs_int8:
+        return
+    if precision not in (None, "int8"):
+        raise UsageError(
+            f"--precision {precision} does not go with --emit {emit}, which writes int8 models",
+            "leave out --precision, or use --emit c-array",
+        )
+    for option, value in (("input-type", input_type), ("output-type", output_type)):
+        if value not in (None, "int8"):
+            raise UsageError(
+                f"--{option} {value} does not go with --emit {emit}, whose function takes int8",
+                f"leave out --{option}: scale and zero point stand in the header",
+            )
+
+
+def check_profile(emit: Emit, profile: Profile) -> None:
+    """C sources are made of a .tflite.
+
+    Raises:
+        ConversionError: The target takes another format.
+    """
+    if profile.format != "tflite":
+        raise ConversionError(
+            f"--emit {emit} makes C of a .tflite, and {profile.name} takes {profile.format}",
+            "choose a target such as cortex-m7 (edgekit profiles list)",
+        )
+
+
+def check_precision(emit: Emit, precision: Precision) -> None:
+    """The precision that a recipe planned suits the emitter.
+
+    Raises:
+        ConversionError: It does not.
+    """
+    if registry.emitter(emit).needs_int8 and precision != "int8":
+        raise ConversionError(
+            f"the model's recipe planned {precision}, and --emit {emit} writes int8 models",
+            "add --precision int8",
+        )
