@@ -163,6 +163,7 @@ def _build(source: Source, given: Any, number: int, models: dict[str, ModelTable
         output_type=table.output_type,
         batch=str(table.batch),
         max_drop=build_checks.rate(source, [*keys, "max_drop"], table.max_drop),
+        emit=table.emit,
         epochs=table.epochs,
     )
 

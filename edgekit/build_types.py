@@ -9,7 +9,16 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from edgekit.types import Accuracy, ErrorBody, IoType, PositiveFloat, PositiveInt, Precision, Text
+from edgekit.types import (
+    Accuracy,
+    Emit,
+    ErrorBody,
+    IoType,
+    PositiveFloat,
+    PositiveInt,
+    Precision,
+    Text,
+)
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$(?!\n)", max_length=80)]
 """What becomes part of a path below `build/`."""
@@ -43,7 +52,8 @@ class BuildTable(Struct, frozen=True, forbid_unknown_fields=True):
     """`[[build]]`: one artifact per model × recipe × target × precision.
 
     `recipe` "none" converts the model as it is. `precision` None takes what the recipe plans, else
-    the profile's own. `max_drop` makes `convert` try harder until it holds.
+    the profile's own. `max_drop` makes `convert` try harder until it holds. `emit` writes C sources
+    in place of the .tflite.
     """
 
     model: Names
@@ -54,6 +64,7 @@ class BuildTable(Struct, frozen=True, forbid_unknown_fields=True):
     output_type: IoType | None = None
     batch: PositiveInt | Literal["dynamic"] = 1
     max_drop: Rate | None = None
+    emit: Emit | None = None
     epochs: Annotated[int, Meta(ge=1, le=10_000)] | None = None
 
 
@@ -144,6 +155,7 @@ class Build(Struct, frozen=True, forbid_unknown_fields=True):
     output_type: IoType | None
     batch: str
     max_drop: float | None
+    emit: Emit | None
     epochs: int | None
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from edgekit import hardware, manifest, recipe_files, registry, user_code
+from edgekit import emission_plan, hardware, manifest, recipe_files, registry, user_code
 from edgekit.build_file import NO_RECIPE, OUTPUTS, located
 from edgekit.build_types import Bench, Build, BuildFile, ModelTable, Named, Stage
-from edgekit.errors import BuildFileError, EdgekitError
+from edgekit.errors import BuildFileError, EdgekitError, UsageError
 from edgekit.types import (
     STATIC_PRECISIONS,
     DistillStep,
@@ -89,7 +89,8 @@ def _built(file: BuildFile, build: Build, common: Mapping[str, Any]) -> Iterator
         if made:
             yield made
         for given in build.precisions:
-            precision = given or _planned(steps) or profile.precision.default
+            own = "int8" if build.emit else profile.precision.default
+            precision: Precision = given or _planned(steps) or own
             _check(file, build, model, profile, precision)
             yield _converted(
                 file, build, (model, recipe, target), profile, precision, place, made, common
@@ -154,8 +155,10 @@ def _converted(
     common: Mapping[str, Any],
 ) -> Stage:
     model, recipe, target = combination
-    facts = registry.artifact_format(profile.format)
-    output = f"{place}/{model}-{precision}{facts.suffix}"
+    facts = registry.emitter(build.emit) if build.emit else registry.artifact_format(profile.format)
+    # The name of C sources is that of the functions and constants in them.
+    name = model if build.emit and precision == "int8" else f"{model}-{precision}"
+    output = f"{place}/{name}{facts.suffix}"
     static = precision in STATIC_PRECISIONS
     return Stage(
         name=f"convert {output}",
@@ -174,6 +177,7 @@ def _converted(
             "output_type": build.output_type if static else None,
             "batch": build.batch,
             "max_drop": build.max_drop,
+            "emit": build.emit,
             "output": output,
             **common,
         },
@@ -184,7 +188,14 @@ def _converted(
 
 def _measured(file: BuildFile, bench: Bench, artifacts: list[Stage], seed: int) -> Iterator[Stage]:
     for model, target, (device, url) in product(bench.models, bench.targets, bench.devices):
-        chosen = [one for one in artifacts if (one.model, one.target) == (model, target)]
+        built = [one for one in artifacts if (one.model, one.target) == (model, target)]
+        chosen = [one for one in built if not one.options["emit"]]
+        if built and not chosen:
+            raise _wrong(
+                file, bench.key,
+                f"measures {model} for {target}, of which only C sources are built",
+                f"add a [[build]] for {target} without emit, or take it out of {bench.key}",
+            )  # fmt: skip
         if not chosen:
             continue
         results = [f"{Path(one.outputs[0]).with_suffix('')}.{device}{RESULT}" for one in chosen]
@@ -214,7 +225,8 @@ def _data(table: ModelTable) -> dict[str, str | None]:
 def _sealed(output: str, siblings: tuple[str, ...] = ()) -> tuple[str, ...]:
     """The files of an output, its manifest last."""
     main = Path(output)
-    parts = (main, *(main.with_suffix(suffix) for suffix in siblings), manifest.path_for(main))
+    beside = (main.with_name(main.stem + ending) for ending in siblings)
+    parts = (main, *beside, manifest.path_for(main))
     return tuple(map(str, parts))
 
 
@@ -252,6 +264,13 @@ def _check(
         )  # fmt: skip
     try:
         registry.converter_reference(profile.format)
+        if build.emit:
+            emission_plan.check_options(
+                build.emit, precision, build.input_type, build.output_type, build.batch
+            )
+            emission_plan.check_profile(build.emit, profile)
+    except UsageError as error:
+        raise _wrong(file, build.key, error.message, error.fix) from None
     except EdgekitError as error:
         raise type(error)(f"{file.path}: {build.key}: {error.message}", error.fix) from None
 

@@ -68,8 +68,9 @@ def _may_replace(directory: Path, stage: Stage, *, force: bool) -> None:
     sealed = [path for path in stage.outputs if path.endswith(manifest.SUFFIX)]
     for seal in sealed:
         main = directory / seal.removesuffix(manifest.SUFFIX)
-        others = [Path(path) for path in stage.outputs if Path(path).stem == main.stem]
-        siblings = [one.suffix for one in others if one.name != main.name]
+        names = [Path(path).name for path in stage.outputs if path not in sealed]
+        others = [name for name in names if name != main.name and name.startswith(main.stem)]
+        siblings = [name.removeprefix(main.stem) for name in others]
         manifest.may_replace(main, siblings=siblings, force=force)
 
 
