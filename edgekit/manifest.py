@@ -108,6 +108,12 @@ def lineage(source: Path) -> tuple[str, tuple[FileRef, ...]]:
     return found.model_name, (found.source, *found.parents)
 
 
+def recipe(source: Path) -> tuple[str | None, str | None]:
+    """The recipe that made a source, and its SHA-256; None where none did."""
+    found = _known(source)
+    return (found.recipe, found.recipe_sha256) if found else (None, None)
+
+
 def versions() -> dict[str, str]:
     """The versions of edgekit, Python and every library that shapes an artifact."""
     found = {"python": platform.python_version()}
