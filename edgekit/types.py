@@ -839,7 +839,8 @@ class ClaimCheck(Struct, frozen=True, forbid_unknown_fields=True):
 class Comparison(Struct, frozen=True, forbid_unknown_fields=True):
     """Two artifacts measured interleaved: candidate latency / baseline latency, by SHA-256.
 
-    `ratio_ci99` is None for fewer than 8 rounds. `claim` is None where the manifests claim nothing of the one against the other.
+    `ratio_ci99` is None for fewer than 8 rounds. `claim` is None where the manifests claim nothing
+    of the one against the other.
     """
 
     baseline: str
