@@ -7,6 +7,7 @@ EdgekitError
 │   ├── DataError          --data, --preprocess, --metric and what they name
 │   ├── ProfileError       a hardware profile
 │   ├── RecipeError        a compression recipe
+│   ├── BuildFileError     edgekit.toml
 │   ├── MissingExtra       a framework that is not installed
 │   ├── OutputError        the place where the output should go
 │   ├── ConversionError    a model or layer that cannot be converted as asked
@@ -70,6 +71,10 @@ class ProfileError(UserError):
 
 class RecipeError(UserError):
     """An unknown or invalid compression recipe."""
+
+
+class BuildFileError(UserError):
+    """An edgekit.toml that is missing, or says what cannot be."""
 
 
 class MissingExtra(UserError):

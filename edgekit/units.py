@@ -6,6 +6,7 @@ kB and MB count 1000. What was not measured is shown as a dash, never as 0.
 from __future__ import annotations
 
 import math
+import re
 
 NOT_MEASURED = "–"
 
@@ -29,6 +30,15 @@ def size(value_bytes: float | None) -> str:
         if _rounded(value_bytes) >= factor:
             return f"{significant(value_bytes / factor)} {unit}"
     return f"{value_bytes:.0f} B"
+
+
+def parse_size(text: str) -> int | None:
+    """Bytes from `500000`, `500 kB`, `1.5GB`; units count 1000. None for anything else."""
+    found = re.fullmatch(r"\s*([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([kMGT]?B?)\s*", text)
+    if found is None:
+        return None
+    factor = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}.get(found[2][:1], 1)
+    return int(float(found[1]) * factor) or None
 
 
 def duration(value_s: float | None) -> str:
