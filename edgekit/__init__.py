@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgekit.benching import bench
+    from edgekit.checking import check
     from edgekit.compressing import compress
     from edgekit.conversion import convert
     from edgekit.inspection import inspect as load
 
     __version__: str
 
-__all__ = ["__version__", "bench", "compress", "convert", "load"]
+__all__ = ["__version__", "bench", "check", "compress", "convert", "load"]
 
 _HOMES = {
     "bench": ("edgekit.benching", "bench"),
+    "check": ("edgekit.checking", "check"),
     "compress": ("edgekit.compressing", "compress"),
     "convert": ("edgekit.conversion", "convert"),
     "load": ("edgekit.inspection", "inspect"),

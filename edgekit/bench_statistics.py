@@ -118,8 +118,8 @@ def unpaired_ratio_ci99(
     Returns:
         None for fewer than 5 processes each.
     """
-    logs = ([math.log(value) for value in values] for values in (baseline, candidate))
-    found = shift_interval(*logs, level=0.99)
+    before, after = ([math.log(value) for value in values] for values in (baseline, candidate))
+    found = shift_interval(before, after, 0.99)
     return (math.exp(found[0]), math.exp(found[1])) if found else None
 
 

@@ -81,15 +81,6 @@ class BaselineUpdate(Struct, frozen=True, forbid_unknown_fields=True):
     kept: tuple[str, ...] = ()
 
 
-class Limits(Struct, frozen=True, forbid_unknown_fields=True):
-    """The budgets of one artifact; None is no gate. `max_drop` is absolute in the metric."""
-
-    max_drop: float | None = None
-    max_latency_s: float | None = None
-    max_size_bytes: int | None = None
-    max_memory_bytes: int | None = None
-
-
 class Rerun(Struct, frozen=True, forbid_unknown_fields=True):
     """Candidate latency over baseline latency, both measured now, in the same rounds."""
 
@@ -99,7 +90,9 @@ class Rerun(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 GateName = Literal["size", "latency", "memory", "accuracy", "baseline"]
+Against = Literal["budget", "source", "baseline"]
 Outcome = Literal["held", "broken", "warned"]
+Unit = Literal["s", "bytes", "ratio", "drop", ""]
 
 
 class Gate(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -112,9 +105,9 @@ class Gate(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """
 
     name: GateName
-    against: Literal["budget", "source", "baseline"]
+    against: Against
     outcome: Outcome
-    unit: Literal["s", "bytes", "ratio", "drop", ""]
+    unit: Unit
     value: float | None
     allowed: float | None
     line: str

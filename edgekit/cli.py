@@ -22,6 +22,8 @@ COMMANDS = {
     "compress": ("edgekit.cli_compress", "compress", "Make a model smaller by a recipe."),
     "convert": ("edgekit.cli_convert", "convert", "Write an artifact for a target, and prove it."),
     "bench": ("edgekit.cli_bench", "bench", "Measure artifacts: latency, memory, accuracy."),
+    "check": ("edgekit.cli_check", "check", "Pass or fail, for CI: budgets and a baseline."),
+    "baseline": ("edgekit.cli_baseline", "baseline", "Stored results that check compares with."),
     "profiles": ("edgekit.cli_profiles", "profiles", "The hardware that --target can name."),
     "recipes": ("edgekit.cli_recipes", "recipes", "The recipes that --recipe can name."),
     "schema": ("edgekit.cli_schema", "schema", "JSON Schemas of every file and every --json."),

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from edgekit.check_types import Baseline, BaselineUpdate, CheckReport
 from edgekit.errors import UsageError
 from edgekit.types import (
     BenchReport,
@@ -30,7 +31,10 @@ from edgekit.types import (
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 _TYPES: dict[str, type[msgspec.Struct]] = {
+    "baseline": Baseline,
+    "baseline-update": BaselineUpdate,
     "bench": BenchReport,
+    "check": CheckReport,
     "doctor": DoctorReport,
     "dry-run": DryRun,
     "error": ErrorReport,
