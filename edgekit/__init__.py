@@ -34,6 +34,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'edgekit' has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415
 
+    import_module("edgekit.showing").attach()
     module, attribute = _HOMES[name]
     return getattr(import_module(module), attribute)
 

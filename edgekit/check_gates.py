@@ -14,7 +14,7 @@ from edgekit.check_types import Against, Figures, Gate, Outcome
 from edgekit.types import Accuracy
 
 ROUNDING = 1e-9
-"""Of a drop: 0.90 − 0.89 is a little more than 0.01 in floating point."""
+"""0.90 − 0.89 is a little more than 0.01 in floating point, and 1.025 ms less than 0.001025 s."""
 MEMORY_NOISE_BYTES = 4096
 """What repeats of a measured peak differ by, at most, on an idle machine: one page."""
 
@@ -98,6 +98,7 @@ def _smaller(allowance: str) -> str:
 
 def _latency(figures: Figures, limit_s: float) -> Gate:
     told, fix = _latency_words(figures, limit_s)
+    over = 100 * ((figures.median_s or 0) / limit_s - 1)
     return Gate(
         name="latency",
         against="budget",
@@ -107,7 +108,8 @@ def _latency(figures: Figures, limit_s: float) -> Gate:
         allowed=limit_s,
         interval=figures.ci95_s,
         level=0.95 if figures.ci95_s else None,
-        line=f"{told}, allowed {units.duration(limit_s)}",
+        line=f"{told}, allowed {units.duration(limit_s)}"
+        + (f": {units.significant(over)} % over" if fix and over > 0 else ""),
         fix=fix,
     )
 
@@ -121,7 +123,7 @@ def _latency_words(figures: Figures, limit_s: float) -> tuple[str, str]:
     contended = " (contended: others disturbed it)" if figures.contended else ""
     interval = units.duration_interval(median_s, interval_s)
     told = f"median latency {units.duration(median_s)} {interval}".rstrip() + contended
-    if median_s <= limit_s:
+    if median_s <= limit_s * (1 + ROUNDING):
         return told, ""
     if figures.contended or (interval_s and interval_s[0] <= limit_s):
         return told, f"on an idle machine and for longer: {measure(figures, '--budget 120')}"
