@@ -96,7 +96,10 @@ def markdown(report: CheckReport) -> str:
     """A heading with the verdict, a table of gates, and what is to be done."""
     gates = [gate for checked in report.checked for gate in checked.gates]
     broken = sum(gate.outcome == "broken" for gate in gates)
-    verdict = f"{broken} of {len(gates)} gates broken" if broken else f"{len(gates)} gates held"
+    plural = "s" * (len(gates) != 1)
+    verdict = f"{len(gates)} gate{plural} held"
+    if broken:
+        verdict = f"{broken} of {len(gates)} gate{plural} broken"
     rows = [
         f"| {_MARKS[gate.outcome]} | {_cell(check_reading.label(checked.figures))} |"
         f" {_cell(_gate_name(gate))} | {_cell(gate.line)} | {_cell(gate.fix)} |"

@@ -96,12 +96,12 @@ def write_report(path: Path, *results: Result) -> Path:
     return path
 
 
-def write_manifest(artifact: Path, **changes) -> None:
+def write_manifest(path: Path, **changes) -> None:
     """A manifest as convert would have written it."""
-    info = manifest.artifact_info((artifact,), format_name="tflite", precision="int8", gzip_bytes=1)
+    info = manifest.artifact_info((path,), format_name="tflite", precision="int8", gzip_bytes=1)
     given = {
         "versions": {}, "command": (), "request_sha256": "", "seed": 0, "artifact": info,
         "source": FileRef("m.keras", "", 1), "model_name": "kws",
     }  # fmt: skip
     made = manifest.Manifest(**{**given, **changes})
-    manifest.path_for(artifact).write_bytes(manifest.encode(made))
+    manifest.path_for(path).write_bytes(manifest.encode(made))
