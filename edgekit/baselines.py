@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from edgekit import bench_artifacts, check_reading, files, json_files, manifest
+from edgekit import bench_artifacts, check_budgets, check_reading, files, json_files, manifest
 from edgekit.check_types import Baseline, BaselineEntry, BaselineUpdate, Figures
 from edgekit.errors import OutputError, UserError
 
@@ -79,7 +79,7 @@ def holds(path: Path, sha256: str) -> bool:
 
 def update(
     results: Sequence[str | Path],
-    output: str | Path,
+    output: str | Path | None = None,
     *,
     keep_artifacts: bool = False,
     force: bool = False,
@@ -90,7 +90,8 @@ def update(
 
     Args:
         results: Results of bench, artifacts with their manifests, or directories of both.
-        output: The baseline; what else it holds stays.
+        output: The baseline; what else it holds stays. Default: the one that the edgekit.toml of
+            the current directory names under `[check]`.
         keep_artifacts: Copy the artifacts beside it, so that `check` can measure them again.
         force: Replace a file that is no baseline.
         dry_run: Write nothing.
@@ -101,9 +102,9 @@ def update(
             kept is not where it was measured.
         OutputError: Something that is no baseline stands there, or nothing can be written there.
     """
-    path = Path(output)
-    old = _standing(path, force)
     new = check_reading.read(results)
+    path = check_budgets.baseline_path(new) if output is None else Path(output)
+    old = _standing(path, force)
     _refuse_doubles(new)
     kept = _keepers(new, path) if keep_artifacts else {}
     entries = [BaselineEntry(figures, kept[figures.sha256][1] if kept else None) for figures in new]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,28 @@ def of(limits: Limits, figures: Figures) -> Budgets:
         if value is not None
     }
     return msgspec.structs.replace(found, **given)
+
+
+def baseline_path(found: Sequence[Figures]) -> Path:
+    """The one baseline that the edgekit.toml of the current directory names for all of these.
+
+    Raises:
+        UserError: There is no such file, or it names none, or several.
+    """
+    if not Path(DEFAULT_FILE).is_file():
+        raise UserError(
+            f"nothing says which baseline to write: no -o, and no {DEFAULT_FILE} here",
+            "add -o baselines/NAME.json",
+        )
+    limits = Limits(Budgets(), build_file.read(DEFAULT_FILE))
+    named = dict.fromkeys(of(limits, figures).baseline for figures in found)
+    paths = [path for path in named if path is not None]
+    if len(named) != 1 or not paths:
+        told = f"several baselines ({', '.join(paths)})" if len(paths) > 1 else "no one baseline"
+        raise UserError(
+            f"{DEFAULT_FILE} names {told} under [check] for these results", "say which with -o"
+        )
+    return Path(paths[0])
 
 
 def _model_name(file: BuildFile, figures: Figures) -> str:

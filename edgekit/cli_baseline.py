@@ -27,9 +27,9 @@ Examples:
     "-o",
     "--output",
     type=options.path,
-    required=True,
     metavar="FILE",
-    help="The baseline to write; what else it holds stays.",
+    help="The baseline to write; what else it holds stays. Default: what ./edgekit.toml names"
+    " under [check].",
 )
 @click.option(
     "--keep-artifacts",
@@ -38,7 +38,7 @@ Examples:
 )
 @options.common
 def update(
-    common: options.Common, results: tuple[Path, ...], output: Path, keep_artifacts: bool
+    common: options.Common, results: tuple[Path, ...], output: Path | None, keep_artifacts: bool
 ) -> None:
     """Store results, in place of earlier ones of the same model, target and device.
 
