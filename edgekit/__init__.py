@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edgekit import errors
     from edgekit.benching import bench
     from edgekit.checking import check
     from edgekit.compressing import compress
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["__version__", "bench", "check", "compress", "convert", "load"]
+__all__ = ["__version__", "bench", "check", "compress", "convert", "errors", "load"]
 
 _HOMES = {
     "bench": ("edgekit.benching", "bench"),
@@ -30,10 +31,12 @@ def __getattr__(name: str) -> Any:
         from importlib import metadata  # noqa: PLC0415
 
         return metadata.version("edgekit")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'edgekit' has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415
 
+    if name == "errors":
+        return import_module("edgekit.errors")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgekit' has no attribute {name!r}")
     import_module("edgekit.showing").attach()
     module, attribute = _HOMES[name]
     return getattr(import_module(module), attribute)

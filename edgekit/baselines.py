@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -115,6 +116,7 @@ def update(
             (on_progress or _silent)(f"keeping {source}")
             _copy(source, path.parent / place)
         _write(path, {**before, **fresh})
+        _sweep(path)
     return BaselineUpdate(
         "edgekit.baseline-update/1",
         path=str(path),
@@ -163,7 +165,7 @@ def _keepers(found: Sequence[Figures], baseline: Path) -> dict[str, tuple[Path, 
                 f"{source} is not there as it was measured, and cannot be kept",
                 "bench it again, run this where it was measured, or leave out --keep-artifacts",
             )
-        place = Path(f"{baseline.stem}.artifacts") / figures.sha256[:16] / source.name
+        place = Path(_kept_directory(baseline)) / figures.sha256[:16] / source.name
         kept[figures.sha256] = (source, place.as_posix())
     return kept
 
@@ -187,6 +189,20 @@ def _write(path: Path, entries: dict[tuple[str | None, ...], BaselineEntry]) -> 
     ordered = sorted(entries, key=lambda key: [part or "" for part in key])
     made = Baseline(SCHEMA, tuple(entries[key] for key in ordered))
     files.write_atomic(path, msgspec.json.format(msgspec.json.encode(made), indent=2) + b"\n")
+
+
+def _sweep(path: Path) -> None:
+    """Removes kept artifacts that the baseline has no use for any more."""
+    named = {one.kept for one in read(path).entries}
+    directory = _kept_directory(path)
+    for place in sorted((path.parent / directory).glob("*/")):
+        kept = (entry.split("/")[:2] for entry in named if entry is not None)
+        if re.fullmatch("[0-9a-f]{16}", place.name) and [directory, place.name] not in kept:
+            shutil.rmtree(place)
+
+
+def _kept_directory(path: Path) -> str:
+    return f"{path.stem}.artifacts"
 
 
 def _labels(entries: Iterator[BaselineEntry]) -> tuple[str, ...]:

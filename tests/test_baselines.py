@@ -151,6 +151,21 @@ def test_without_a_kept_one_the_artifact_is_found_where_it_lay_until_it_is_made_
     assert baselines.artifact(stored, Path("kws.json")) is None
 
 
+def test_a_kept_artifact_goes_when_another_takes_its_place():
+    baselines.update([measured(), measured("vww.tflite", model="vww", batch=2)], "b.json",
+                     keep_artifacts=True)  # fmt: skip
+    first = {path.name for path in Path("b.artifacts").iterdir()}
+    mine = Path("b.artifacts/mine")
+    mine.mkdir()
+    baselines.update([measured(batch=3)], "b.json", keep_artifacts=True)
+    kept = {one.kept for one in baselines.read("b.json").entries}
+    assert {path.parent.name for path in Path("b.artifacts").glob("*/*.tflite")} == {
+        Path(one).parent.name for one in kept
+    }
+    assert len(first & {path.name for path in Path("b.artifacts").iterdir()}) == 1
+    assert mine.is_dir()
+
+
 def test_an_artifact_that_is_away_cannot_be_kept():
     result = measured()
     Path("kws.tflite").unlink()

@@ -139,6 +139,14 @@ def test_results_show_themselves_as_the_command_prints_them(tmp_path: Path) -> N
     assert model.strip().endswith("[]"), "no framework was loaded to show anything"
 
 
+def test_the_errors_are_at_hand_without_another_import() -> None:
+    script = "import edgekit; print(edgekit.errors.GateError.exit_code)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["3"]
+
+
 def test_a_plain_import_leaves_the_data_types_without_behaviour() -> None:
     script = (
         "import edgekit.types as t; import edgekit.cli;"
