@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 
 from edgekit import bench_statistics, units
-from edgekit.check_gates import measure
+from edgekit.check_reading import measure
 from edgekit.check_types import Conditions, Figures, Gate, Outcome, Rerun
 
 

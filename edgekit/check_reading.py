@@ -8,13 +8,14 @@ from pathlib import Path
 
 import msgspec
 
-from edgekit import json_files, manifest
+from edgekit import hardware, json_files, manifest
 from edgekit.check_types import Conditions, Figures
 from edgekit.errors import UserError
-from edgekit.types import ArtifactInfo, BenchReport, Manifest, Result
+from edgekit.types import ArtifactInfo, BenchReport, DeviceInfo, Manifest, Result
 
 BENCH_SCHEMA = "edgekit.bench/1"
 _NOT_A_RESULT = "name what edgekit bench -o wrote, or an artifact with its manifest beside it"
+INTERRUPTED = "the measurement was interrupted before its end"
 _NOT_THE_RUNTIME = ("edgekit", "numpy", "python")
 
 
@@ -53,6 +54,12 @@ def label(figures: Figures) -> str:
     target = f" for {figures.target}" if figures.target else ""
     device = f" on {figures.device}" if figures.device else ""
     return f"{figures.model}{precision}{recipe}{target}{device}"
+
+
+def measure(figures: Figures, options: str = "") -> str:
+    """What to type to measure an artifact again."""
+    words = ("edgekit bench", figures.artifact, options, "-o R.result.json, and check that")
+    return " ".join(word for word in words if word)
 
 
 def _read(path: Path) -> Iterable[Figures]:
@@ -144,8 +151,18 @@ def _from_result(path: Path, result: Result) -> Figures:
         accuracy=accuracy,
         source_accuracy=made.source_accuracy if made else None,
         conditions=_conditions(result),
-        warnings=result.warnings,
+        elsewhere=_is_elsewhere(device),
+        warnings=(*([] if result.complete else [INTERRUPTED]), *result.warnings),
     )
+
+
+def _is_elsewhere(device: DeviceInfo) -> bool:
+    """Whether an artifact for another architecture was measured here; not known is no."""
+    target = device.target
+    if not device.measured_here or target is None or target not in hardware.names():
+        return False
+    arch = hardware.load(target).hardware.arch
+    return arch is not None and arch != device.arch
 
 
 def _conditions(result: Result) -> Conditions:

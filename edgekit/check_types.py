@@ -29,7 +29,8 @@ class Figures(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What is known of one artifact on one device; `device` None: from its manifest alone.
 
     `source_accuracy` is that of the model which it was made from. `artifact` is where it lay, as
-    it was named. `process_medians_s` are latencies of fresh processes.
+    it was named. `process_medians_s` are latencies of fresh processes. `elsewhere`: latency and
+    memory were measured on this machine, whose architecture is not the target's.
     """
 
     model: str
@@ -50,6 +51,7 @@ class Figures(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     accuracy: Accuracy | None = None
     source_accuracy: Accuracy | None = None
     conditions: Conditions | None = None
+    elsewhere: bool = False
     warnings: tuple[str, ...] = ()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekit import check_gates
+from edgekit import check_accuracy, check_gates
 from edgekit.build_types import Budgets
 from edgekit.types import Accuracy
 
@@ -79,14 +79,22 @@ def test_what_was_not_measured_breaks_the_gate_that_asks_for_it():
     assert (memory.outcome, memory.line) == (
         "broken", "peak memory was not measured, allowed 5 bytes",
     )  # fmt: skip
-    (accuracy,) = check_gates.source(bare, Budgets(max_drop=0.01), needed=True)
+    (accuracy,) = check_accuracy.source(bare, Budgets(max_drop=0.01), needed=True)
     assert accuracy.outcome == "broken"
     assert "--data SPEC" in accuracy.fix
 
 
+def test_figures_of_this_machine_are_none_of_another_target():
+    here = cases.figures(target="cortex-m7", elsewhere=True)
+    for gate in gates(here, max_latency_ms=10**6, max_memory_bytes=10**9):
+        assert (gate.outcome, gate.value, gate.interval) == ("broken", None, None)
+        assert "was measured on this machine, which says nothing about a cortex-m7" in gate.line
+    assert gates(here, max_size_bytes=1000)[0].outcome == "held"
+
+
 def test_gates_that_nobody_asked_for_are_not_there():
     assert gates(cases.figures()) == []
-    assert list(check_gates.source(cases.figures(), Budgets(), needed=True)) == []
+    assert list(check_accuracy.source(cases.figures(), Budgets(), needed=True)) == []
 
 
 @pytest.mark.parametrize(("limit", "outcome"), [(49_999, "broken"), (50_000, "held")])
@@ -175,13 +183,13 @@ def test_a_limit_needs_an_accuracy_in_the_baseline():
 
 def test_the_source_is_the_reference_where_its_accuracy_is_known():
     limits = Budgets(max_drop=0.01)
-    (held,) = check_gates.source(cases.figures(), limits, needed=True)
+    (held,) = check_accuracy.source(cases.figures(), limits, needed=True)
     assert (held.outcome, held.against) == ("held", "source")
     lossy = cases.figures(accuracy=cases.top1(890, 1000))
-    (broken,) = check_gates.source(lossy, limits, needed=False)
+    (broken,) = check_accuracy.source(lossy, limits, needed=False)
     assert broken.outcome == "broken"
     unknown = cases.figures(source_accuracy=None)
-    (needed,) = check_gates.source(unknown, limits, needed=True)
+    (needed,) = check_accuracy.source(unknown, limits, needed=True)
     assert needed.outcome == "broken"
     assert "--baseline FILE" in needed.fix
-    assert list(check_gates.source(unknown, limits, needed=False)) == []
+    assert list(check_accuracy.source(unknown, limits, needed=False)) == []

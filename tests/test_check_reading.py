@@ -108,6 +108,25 @@ def test_a_directory_gives_each_result_and_each_artifact_that_has_none():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("device", "elsewhere"),
+    [
+        ({"target": "cortex-m7"}, True),
+        ({"target": "raspberry-pi-4"}, True),
+        ({"target": "raspberry-pi-4", "arch": "aarch64"}, False),
+        ({"target": "raspberry-pi-4", "measured_here": False}, False),
+        ({"target": "x86-64-avx2"}, False),
+        ({"target": "host"}, False),
+        ({"target": None}, False),
+        ({"target": "/etc/passwd"}, False),
+    ],
+)
+def test_what_was_measured_on_another_architecture_than_its_target_is_known(device, elsewhere):
+    path = cases.write_report(Path("r.json"), cases.result(device=device))
+    (found,) = check_reading.read([path])
+    assert found.elsewhere == elsewhere
+
+
 def test_a_label_says_what_and_where():
     assert check_reading.label(
         cases.figures(recipe="channels50-int8", target="pi", device=None)
