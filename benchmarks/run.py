@@ -26,6 +26,7 @@ NAMES = (
     "accuracy",
     "compress_cost",
     "tradeoff",
+    "regressions",
 )
 NEEDS_DATA = ("bench_fidelity", "accuracy", "tradeoff")
 RESULTS = Path(__file__).resolve().parent / "results"

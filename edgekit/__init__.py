@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edgekit import errors
     from edgekit.benching import bench
+    from edgekit.checking import check
     from edgekit.compressing import compress
     from edgekit.conversion import convert
     from edgekit.inspection import inspect as load
 
     __version__: str
 
-__all__ = ["__version__", "bench", "compress", "convert", "load"]
+__all__ = ["__version__", "bench", "check", "compress", "convert", "errors", "load"]
 
 _HOMES = {
     "bench": ("edgekit.benching", "bench"),
+    "check": ("edgekit.checking", "check"),
     "compress": ("edgekit.compressing", "compress"),
     "convert": ("edgekit.conversion", "convert"),
     "load": ("edgekit.inspection", "inspect"),
@@ -28,10 +31,13 @@ def __getattr__(name: str) -> Any:
         from importlib import metadata  # noqa: PLC0415
 
         return metadata.version("edgekit")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'edgekit' has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415
 
+    if name == "errors":
+        return import_module("edgekit.errors")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgekit' has no attribute {name!r}")
+    import_module("edgekit.showing").attach()
     module, attribute = _HOMES[name]
     return getattr(import_module(module), attribute)
 

@@ -33,6 +33,7 @@ class Measurand:
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
     model_name: str | None = None
+    recipe: str | None = None
     target: str | None = None
     preprocess: str | None = None
     metric: str | None = None
@@ -94,6 +95,7 @@ def _from_manifest(path: Path, found: Manifest) -> Measurand:
         inputs=found.inputs,
         outputs=found.outputs,
         model_name=found.model_name,
+        recipe=found.recipe,
         target=found.profile.name if found.profile else None,
         preprocess=found.data.preprocess if found.data else None,
         metric=found.data.metric if found.data else None,

@@ -43,6 +43,8 @@ def result(
     assert latency.median_s, "a process has measured at least one inference"
     return Result(
         artifact=measurand.info,
+        model=measurand.model_name,
+        recipe=measurand.recipe,
         device=DeviceInfo(
             url=device.url,
             target=measurand.target,
@@ -84,6 +86,7 @@ def comparison(
         ratio=found.value,
         ratio_ci95=found.ci95,
         different=found.different,
+        ratio_ci99=found.ci99,
         rounds=len(pair[0].replicates),
     )
     claim = bench_claims.check(

@@ -32,11 +32,13 @@ class Plan:
     """How long to measure: in each process, and in all.
 
     `least_s` of timing are wanted of each process, and LEAST_RUNS, but not beyond `most_s`.
+    `rounds` are done even beyond the budget.
     """
 
     budget_s: float
     least_s: float
     most_s: float
+    rounds: int = MIN_PROCESSES
 
 
 @dataclass(slots=True)
@@ -51,15 +53,15 @@ class Observed:
         return [replicate.median_s for replicate in self.replicates]
 
 
-def plan(count: int, budget_s: float) -> Plan:
+def plan(count: int, budget_s: float, rounds: int = MIN_PROCESSES) -> Plan:
     """Shares the budget out to the fewest rounds that give an interval.
 
     Half a second of a process is enough, since the spread is between processes; many artifacts
     or a small budget make it less. Slow models get what is left.
     """
-    share_s = budget_s / (MIN_PROCESSES * count)
+    share_s = budget_s / (rounds * count)
     least_s = min(0.5, max(0.1, share_s / 2 - _START_S))
-    return Plan(budget_s, least_s, max(least_s, share_s - 2 * _START_S))
+    return Plan(budget_s, least_s, max(least_s, share_s - 2 * _START_S), rounds)
 
 
 def run(
@@ -80,7 +82,7 @@ def run(
         progress: Told what is being measured.
 
     Returns:
-        One per job, with as many replicates as rounds, at least MIN_PROCESSES.
+        One per job, with as many replicates as rounds, at least those of the plan.
 
     Raises:
         ModelError, DataError, DeviceError: See edgekit.targets.Device.run.
@@ -96,7 +98,7 @@ def run(
             _replicate(device, timed[at], observed[at])
         longest_s = max(longest_s, time.monotonic() - round_start)
         left_s = wanted.budget_s - (time.monotonic() - start)
-        if number + 1 >= MIN_PROCESSES and (left_s < longest_s or _all_narrow(observed)):
+        if number + 1 >= wanted.rounds and (left_s < longest_s or _all_narrow(observed)):
             break
     return observed
 

@@ -12,11 +12,13 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from edgekit.intervals import median_interval
+from edgekit.intervals import median_interval, shift_interval
 from edgekit.types import ColdStart, Latency, Memory, Replicate
 
 MIN_PROCESSES = 6
 """The fewest values whose extremes enclose their median with 95 % confidence (1 − 2 · 2⁻⁶)."""
+MIN_ROUNDS_99 = 8
+"""Likewise with 99 % confidence (1 − 2 · 2⁻⁸)."""
 P90_RUNS = 64
 P99_RUNS = 662
 """Runs needed to claim a percentile: MLPerf LoadGen's early-stopping rule at 99 % confidence."""
@@ -31,6 +33,7 @@ class Ratio(NamedTuple):
     value: float
     ci95: tuple[float, float]
     different: bool
+    ci99: tuple[float, float] | None = None
 
 
 def latency(replicates: Sequence[Replicate], *, threads: int, stopped: str) -> Latency:
@@ -89,18 +92,40 @@ def ratio(baseline: Sequence[float], candidate: Sequence[float]) -> Ratio | None
         candidate: Likewise, of the same rounds.
 
     Returns:
-        The ratio, `different` only if its interval excludes 1; None for fewer than 6 rounds.
+        The ratio, `different` only if its 95 % interval excludes 1; None for fewer than 6 rounds.
+        The 99 % interval needs 8 rounds.
     """
     ratios = [b / a for a, b in zip(baseline, candidate, strict=True)]
     ci95 = interval(ratios)
     if ci95 is None:
         return None
-    return Ratio(statistics.median(ratios), ci95, not ci95[0] <= 1.0 <= ci95[1])
+    different = not ci95[0] <= 1.0 <= ci95[1]
+    return Ratio(statistics.median(ratios), ci95, different, interval(ratios, 0.99))
 
 
-def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % interval of a median; None for fewer than 6 values."""
-    found = median_interval(values)
+def unpaired_ratio_ci99(
+    baseline: Sequence[float], candidate: Sequence[float]
+) -> tuple[float, float] | None:
+    """The 99 % interval of candidate over baseline where they were not measured together.
+
+    It holds what differs between processes, and not what differs between the two occasions: a
+    machine that was slower that day is in the ratio.
+
+    Args:
+        baseline: Process medians, in seconds.
+        candidate: Likewise.
+
+    Returns:
+        None for fewer than 5 processes each.
+    """
+    before, after = ([math.log(value) for value in values] for values in (baseline, candidate))
+    found = shift_interval(before, after, 0.99)
+    return (math.exp(found[0]), math.exp(found[1])) if found else None
+
+
+def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:
+    """The interval of a median; None for fewer than 6 values (95 %) or 8 (99 %)."""
+    found = median_interval(values, level)
     return found[:2] if found else None
 
 

@@ -28,6 +28,7 @@ from edgekit import (
 )
 from edgekit.bench_artifacts import Measurand
 from edgekit.bench_rounds import Observed, Plan
+from edgekit.bench_statistics import MIN_PROCESSES
 from edgekit.data import Dataset
 from edgekit.errors import UsageError
 from edgekit.metrics import Metric
@@ -51,6 +52,7 @@ class Request:
     metric: str | None
     profile_ops: bool
     seed: int
+    rounds: int = MIN_PROCESSES
 
 
 def bench(
@@ -65,7 +67,8 @@ def bench(
     metric: str | None = None,
     profile_ops: bool = False,
     seed: int = 0,
-    output: Path | None = None,
+    rounds: int = MIN_PROCESSES,
+    output: str | Path | None = None,
     force: bool = False,
     on_progress: Progress | None = None,
 ) -> BenchReport:
@@ -79,12 +82,14 @@ def bench(
         devices: Where to measure; `local` is this machine.
         threads: Threads for one inference.
         budget_s: Wall seconds of measuring latency, per device, for all artifacts together. The
-            fewest rounds that give an interval (6) are done even beyond it, with short processes.
+            fewest rounds are done even beyond it, with short processes.
         data: A data SPEC, for accuracy on its test role.
         preprocess: Default: what the manifest recorded, else "none".
         metric: Default: what the manifest recorded, else what suits outputs and labels.
         profile_ops: Also time each operator, where the runtime tells.
         seed: Of the order of artifacts and of random inputs.
+        rounds: The fewest rounds, each with a fresh process per artifact: 6 give 95 % intervals,
+            8 also the 99 % interval of a comparison.
         output: Where to write the report as JSON, with a manifest beside it. An unchanged report
             that stands there from an earlier call is replaced.
         force: Replace whatever stands there.
@@ -94,7 +99,7 @@ def bench(
         UsageError: An argument is outside its range.
         UserError: An artifact, data, profile, device or output cannot be used; nothing is written.
     """
-    request = Request(threads, budget_s, data, preprocess, metric, profile_ops, seed)
+    request = Request(threads, budget_s, data, preprocess, metric, profile_ops, seed, rounds)
     paths = [artifacts] if isinstance(artifacts, str | Path) else list(artifacts)
     urls = [devices] if isinstance(devices, str) else list(dict.fromkeys(devices))
     check(paths, urls, request)
@@ -129,7 +134,7 @@ def _on_device(
             progress("checking the data")
             subjects = _linted(device, subjects, request)
         jobs = [_job(subject, request) for subject in subjects]
-        wanted = bench_rounds.plan(len(jobs), request.budget_s)
+        wanted = bench_rounds.plan(len(jobs), request.budget_s, request.rounds)
         observed = bench_rounds.run(device, jobs, wanted, seed=request.seed, progress=progress)
     told = [
         replace(
@@ -277,6 +282,11 @@ def check(artifacts: Sequence[str | Path], devices: Sequence[str], request: Requ
     if not 0 < request.budget_s < math.inf:
         raise UsageError(
             f"--budget {request.budget_s:g} is not a number of seconds above 0", "--budget 30"
+        )
+    if not MIN_PROCESSES <= request.rounds <= bench_rounds.MOST_ROUNDS:
+        raise UsageError(
+            f"rounds={request.rounds} is not in {MIN_PROCESSES} to {bench_rounds.MOST_ROUNDS}",
+            f"rounds={MIN_PROCESSES}",
         )
     metrics.check_name(request.metric)
     preprocessing.parse(request.preprocess or "none")

@@ -46,25 +46,49 @@ def plan(model: str | Path, **options: Any) -> DryRun:
 def compress(
     model: str | Path,
     *,
+    recipe: str | Path,
+    output: str | Path,
+    data: str | None = None,
+    preprocess: str | None = None,
+    metric: str | None = None,
+    target: str | None = None,
+    teacher: str | Path | None = None,
+    student: str | Path | None = None,
+    epochs: int | None = None,
+    max_drop: float | None = None,
+    loss: str | None = None,
+    augment: str | None = None,
+    simplify: bool = True,
+    seed: int = 0,
+    trust: bool = False,
     force: bool = False,
     command: Sequence[str] = (),
     on_progress: Callable[[str], None] | None = None,
     on_bar: Callable[[float, str], None] | None = None,
-    **options: Any,
 ) -> Manifest:
     """Applies a recipe to a model, measures each step, and writes the .keras and its manifest.
 
     Args:
         model: .keras, .h5 or a SavedModel with its layers.
+        recipe: A built-in recipe's name, or a TOML file.
+        output: The .keras to write.
+        data: A data SPEC; a recipe that trains needs training data there.
+        preprocess: How raw data becomes model input; default: what the manifest recorded.
+        metric: What accuracy is; default: what suits outputs and labels.
+        target: A profile: channel counts are rounded up to the multiple that it likes.
+        teacher: Who teaches in a step distill: any model. Default: the model itself.
+        student: The Keras model to compress instead, measured against `model`, which teaches it.
+        epochs: Of every step that trains, whatever the recipe says.
+        max_drop: Largest accuracy loss allowed, absolute in the metric (0.01 is one point).
+        loss: `file.py:function`; default: the model's own, or what its output suggests.
+        augment: `file.py:function` that changes training samples.
+        simplify: First remove identities and dead channels, which changes no output.
+        seed: Of every random draw.
+        trust: Load models whose code cannot be known to be safe.
         force: Replace whatever stands at `output`, and compress even if it is up to date.
         command: The command line, for the manifest.
         on_progress: Told each step and each epoch.
         on_bar: Told the share of a training that is done, about once a second.
-        **options: As `compression_plan.Request` names them: `recipe` (a name or a TOML file) and
-            `output` are needed; `data`, `preprocess`, `metric`, `target` (channel counts are
-            rounded up to the multiple that it likes), `teacher`, `student`, `epochs` (of every
-            step that trains), `max_drop`, `loss` and `augment` (`file.py:function`), `simplify`,
-            `seed`, `trust`.
 
     Returns:
         The manifest that was written (or found, where nothing had changed).
@@ -74,18 +98,23 @@ def compress(
         GateError: max_drop does not hold, or a loss became no finite number; the model was
             written.
     """
-    resolved = compression_plan.resolve(Request(model=model, **options))
-    output = resolved.output
-    found = manifest.up_to_date(output, resolved.request_sha256)
+    asked = Request(
+        model=model, recipe=recipe, output=output, data=data, preprocess=preprocess, metric=metric,
+        target=target, teacher=teacher, student=student, epochs=epochs, max_drop=max_drop,
+        loss=loss, augment=augment, simplify=simplify, seed=seed, trust=trust,
+    )  # fmt: skip
+    resolved = compression_plan.resolve(asked)
+    place = resolved.output
+    found = manifest.up_to_date(place, resolved.request_sha256)
     progress = on_progress or (lambda _text: None)
     if found and not force:
-        progress(f"{output} is up to date: nothing was run")
+        progress(f"{place} is up to date: nothing was run")
         _gate(resolved, found)
         return found
-    manifest.may_replace(output, force=force)
+    manifest.may_replace(place, force=force)
     for sentence in gains.sentences(resolved.claims):
         progress(f"expected: {sentence}")
-    with files.staging(output) as directory:
+    with files.staging(place) as directory:
         progress(f"loading {resolved.source.path}")
         trained = any(map(recipe_files.trains, resolved.steps))
         opened = loading.opened(
@@ -101,7 +130,7 @@ def compress(
             written = _manifest(work, command)
         staged = directory / "manifest"
         staged.write_bytes(manifest.encode(written))
-        files.publish([(work.saved, output), (staged, manifest.path_for(output))])
+        files.publish([(work.saved, place), (staged, manifest.path_for(place))])
     _gate(resolved, written)
     return written
 

@@ -238,6 +238,7 @@ def describe(
     built, sampled = outcome.built, prepared.sampled
     gzip_bytes = files.gzip_size_bytes(built.files)
     model_name, parents = manifest.lineage(Path(source.path))
+    recipe, recipe_sha256 = manifest.recipe(Path(source.path))
     return Manifest(
         versions=manifest.versions(),
         command=tuple(command),
@@ -252,6 +253,8 @@ def describe(
         source=FileRef(str(source.path), source.sha256, prepared.info.size_bytes),
         model_name=model_name,
         data=sampled.data,
+        recipe=recipe,
+        recipe_sha256=recipe_sha256,
         profile=hardware.reference(target),
         claims=gains.of_conversion(Path(source.path), built.choice.precision, target),
         parents=parents,

@@ -24,7 +24,10 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from edgekit.check_types import CheckReport
 
 
 class EdgekitError(Exception):
@@ -98,9 +101,10 @@ class DeviceError(UserError):
 
 
 class GateError(EdgekitError):
-    """A budget or gate that was not met."""
+    """A budget or gate that was not met. `report` is what a check found of every gate."""
 
     exit_code = 3
+    report: CheckReport | None = None
 
 
 class Interrupted(EdgekitError):

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import msgspec
 
-from edgekit import hashing
+from edgekit import hashing, json_files
 from edgekit.errors import OutputError, UserError
 from edgekit.types import ArtifactInfo, FileRef, Manifest
 
 SUFFIX = ".edgekit.json"
+SCHEMA = "edgekit.manifest/1"
 
 _LIBRARIES = (
     "edgekit", "ai-edge-litert", "keras", "litert-quantizer", "nncf", "numpy", "onnx",
@@ -40,13 +41,8 @@ def read(output: Path) -> Manifest | None:
     path = path_for(output)
     if not path.is_file():
         return None
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except msgspec.MsgspecError as error:
-        raise UserError(
-            f"{path} is not a manifest of this edgekit version: {error}",
-            "remove it, or make the artifact again with --force",
-        ) from None
+    fix = "remove it, or make the artifact again with --force"
+    return json_files.read(path, Manifest, SCHEMA, fix)
 
 
 def matches(output: Path, manifest: Manifest) -> bool:
@@ -106,6 +102,12 @@ def lineage(source: Path) -> tuple[str, tuple[FileRef, ...]]:
     if found is None:
         return source.stem, ()
     return found.model_name, (found.source, *found.parents)
+
+
+def recipe(source: Path) -> tuple[str | None, str | None]:
+    """The recipe that made a source, and its SHA-256; None where none did."""
+    found = _known(source)
+    return (found.recipe, found.recipe_sha256) if found else (None, None)
 
 
 def versions() -> dict[str, str]:

@@ -65,6 +65,14 @@ def size(text: str | int) -> int:
     return found
 
 
+def above_zero(text: str | float) -> float:
+    """A finite number above zero."""
+    number = _number(str(text))
+    if number is None or number <= 0:
+        raise click.BadParameter(f"'{text}' is not a number above 0, such as 12.5")
+    return number
+
+
 def batch(text: str) -> str:
     """A batch size as text, checked: one number, a range `A..B`, or `dynamic`."""
     found = re.fullmatch(r"([1-9][0-9]{0,5})(?:\.\.([1-9][0-9]{0,5}))?", text)

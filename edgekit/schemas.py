@@ -8,6 +8,7 @@ from typing import Any, get_args
 import msgspec
 
 from edgekit.build_types import BuildTables, CacheReport, CheckTable, InitReport, RunReport
+from edgekit.check_types import Baseline, BaselineUpdate, CheckReport
 from edgekit.errors import UsageError
 from edgekit.types import (
     BenchReport,
@@ -31,9 +32,12 @@ from edgekit.types import (
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 _TYPES: dict[str, type[msgspec.Struct]] = {
+    "baseline": Baseline,
+    "baseline-update": BaselineUpdate,
     "bench": BenchReport,
     "build-file": BuildTables,
     "cache": CacheReport,
+    "check": CheckReport,
     "doctor": DoctorReport,
     "dry-run": DryRun,
     "error": ErrorReport,

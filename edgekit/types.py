@@ -815,9 +815,14 @@ class OperatorTime(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Result(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What was measured of one artifact on one device."""
+    """What was measured of one artifact on one device.
+
+    `model` and `recipe` are those that its manifest names, None where there is none.
+    """
 
     artifact: ArtifactInfo
+    model: str | None = None
+    recipe: str | None = None
     device: DeviceInfo
     latency: Latency
     throughput_per_s: float | None
@@ -852,7 +857,8 @@ class ClaimCheck(Struct, frozen=True, forbid_unknown_fields=True):
 class Comparison(Struct, frozen=True, forbid_unknown_fields=True):
     """Two artifacts measured interleaved: candidate latency / baseline latency, by SHA-256.
 
-    `claim` is None where the manifests claim nothing of the one against the other.
+    `ratio_ci99` is None for fewer than 8 rounds. `claim` is None where the manifests claim nothing
+    of the one against the other.
     """
 
     baseline: str
@@ -862,6 +868,7 @@ class Comparison(Struct, frozen=True, forbid_unknown_fields=True):
     ratio_ci95: tuple[float, float]
     different: bool
     rounds: int
+    ratio_ci99: tuple[float, float] | None = None
     claim: ClaimCheck | None = None
 
 

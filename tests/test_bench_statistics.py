@@ -144,3 +144,28 @@ def test_the_half_width_is_relative_to_the_median():
     values = [0.98, 0.99, 1.0, 1.0, 1.01, 1.02]
     assert bench_statistics.relative_half_width(values) == pytest.approx(0.02)
     assert bench_statistics.relative_half_width([1.0]) == math.inf
+
+
+# ---------------------------------------------------------------------------- 99 % intervals
+
+
+def test_eight_rounds_give_a_99_percent_interval_and_seven_do_not():
+    ratios = [1.1, 1.2, 1.3, 1.15, 1.25, 1.05, 1.4, 1.35]
+    found = bench_statistics.ratio([1.0] * 8, ratios)
+    assert found.ci99 == (1.05, 1.4)
+    assert bench_statistics.ratio([1.0] * 7, ratios[:7]).ci99 is None
+
+
+def test_the_99_percent_interval_covers_the_median_as_often_as_it_says():
+    covered = 0
+    for signs in itertools.product((-1, 1), repeat=11):  # each value on one side of the median
+        drawn = [sign * (at + 1) for at, sign in enumerate(signs)]
+        low, high = bench_statistics.interval(drawn, 0.99)
+        covered += low <= 0 <= high
+    assert covered / 2**11 >= 0.99
+
+
+def test_an_unpaired_ratio_needs_five_processes_each():
+    found = bench_statistics.unpaired_ratio_ci99([1.0] * 5, [2.0] * 5)
+    assert found == pytest.approx((2.0, 2.0))
+    assert bench_statistics.unpaired_ratio_ci99([1.0] * 4, [2.0] * 4) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -114,3 +115,37 @@ def test_sqnr_is_always_finite() -> None:
     assert intervals.sqnr_db(ones, ones * np.nan) == -cap_db
     assert intervals.sqnr_db(ones, ones * np.inf) == -cap_db
     assert intervals.sqnr_db(ones, ones * np.float32(3e38)) < -cap_db + 1
+
+
+# ------------------------------------------------------------------------------- two samples
+
+
+@pytest.mark.parametrize(("n", "m"), [(4, 4), (3, 6), (5, 5)])
+def test_the_interval_of_a_shift_covers_it_as_often_as_enumeration_says(n, m):
+    # Every order of n + m values is equally likely where there is no shift: look at all of them.
+    for level in (0.9, 0.95, 0.99):
+        covered = total = 0
+        for chosen in itertools.combinations(range(n + m), n):
+            first = [float(at) for at in chosen]
+            second = [float(at) for at in range(n + m) if at not in chosen]
+            found = intervals.shift_interval(first, second, level)
+            covered += found is None or found[0] <= 0 <= found[1]
+            total += 1
+        assert covered / total >= level
+
+
+def test_the_interval_of_a_shift_has_the_ranks_that_counting_gives():
+    # Of the 252 orders of five and five values 1, 1 and 2 have the statistics 0, 1 and 2: the
+    # extremes enclose with 1 − 2/252 = 99.2 %, the third smallest and largest with 1 − 8/252.
+    first, second = [0.0, 1.0, 2.0, 3.0, 4.0], [10.0, 20.0, 30.0, 40.0, 50.0]
+    shifts = sorted(b - a for a in first for b in second)
+    assert intervals.shift_interval(first, second, 0.99) == (shifts[0], shifts[-1])
+    assert intervals.shift_interval(first, second, 0.96) == (shifts[2], shifts[-3])
+    assert intervals.shift_interval(first[:4], second[:4], 0.99) is None
+
+
+def test_the_difference_of_two_proportions_is_newcombes():
+    # Newcombe 1998, table II, method 10 on 56/70 − 48/80: 0.0524 to 0.3339.
+    first, second = intervals.wilson(56, 70), intervals.wilson(48, 80)
+    found = intervals.difference_interval(56 / 70, first, 48 / 80, second)
+    assert found == pytest.approx((0.0524, 0.3339), abs=5e-5)

@@ -34,6 +34,21 @@ def dense_tflite(path: Path, batch: int | None = 1, signature: str | None = None
     return _write(path, tensors, [np.ascontiguousarray(WEIGHTS.T), BIAS], signature)
 
 
+def wide_tflite(path: Path, outputs: int, inputs: int = 512, name: str = "out") -> Path:
+    """A float layer large enough for its work to show: inputs × outputs multiply-accumulates.
+
+    Another name of the output gives other bytes and the same work.
+    """
+    weights = np.random.default_rng(0).normal(size=(outputs, inputs)).astype(np.float32)
+    tensors = [
+        _tensor("in", [1, inputs], schema.TensorType.FLOAT32),
+        _tensor("weights", [outputs, inputs], schema.TensorType.FLOAT32, buffer=1),
+        _tensor("bias", [outputs], schema.TensorType.FLOAT32, buffer=2),
+        _tensor(name, [1, outputs], schema.TensorType.FLOAT32),
+    ]
+    return _write(path, tensors, [weights, np.zeros(outputs, np.float32)], None)
+
+
 def image_tflite(path: Path) -> Path:
     """The dense layer on a grey image of 2 × 2 pixels."""
     tensors = [

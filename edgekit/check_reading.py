@@ -1,0 +1,212 @@
+"""What is to be checked: results of bench, artifacts with their manifests, directories of both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from edgekit import hardware, json_files, manifest
+from edgekit.check_types import Conditions, Figures
+from edgekit.errors import UserError
+from edgekit.types import ArtifactInfo, BenchReport, DeviceInfo, Manifest, Result
+
+BENCH_SCHEMA = "edgekit.bench/1"
+_NOT_A_RESULT = "name what edgekit bench -o wrote, or an artifact with its manifest beside it"
+INTERRUPTED = "the measurement was interrupted before its end"
+_NOT_THE_RUNTIME = ("edgekit", "numpy", "python")
+
+
+def read(results: Sequence[str | Path]) -> tuple[Figures, ...]:
+    """The figures of everything that was named, in order.
+
+    An artifact's manifest stands back where a measurement of the same bytes is there too.
+
+    Args:
+        results: Results of bench, artifacts, or directories that hold any of them.
+
+    Raises:
+        UserError: One of them is missing, damaged, of a newer schema, or nothing of the kind.
+    """
+    found = [figures for path in results for figures in _read(Path(path))]
+    measured = {figures.sha256 for figures in found if figures.device is not None}
+    return tuple(
+        figures for figures in found if figures.device is not None or figures.sha256 not in measured
+    )
+
+
+def key(figures: Figures) -> tuple[str | None, ...]:
+    """What makes two figures those of the same thing, built at different times."""
+    return (*place(figures), figures.recipe, figures.precision)
+
+
+def place(figures: Figures) -> tuple[str | None, ...]:
+    """Model, target and device: what baselines match by."""
+    return figures.model, figures.target, figures.device
+
+
+def label(figures: Figures) -> str:
+    """The same for people: `kws int8 (channels50-int8) for cortex-m7 on local`."""
+    recipe = f" ({figures.recipe})" if figures.recipe else ""
+    precision = f" {figures.precision}" if figures.precision else ""
+    target = f" for {figures.target}" if figures.target else ""
+    device = f" on {figures.device}" if figures.device else ""
+    return f"{figures.model}{precision}{recipe}{target}{device}"
+
+
+def measure(figures: Figures, options: str = "") -> str:
+    """What to type to measure an artifact again."""
+    words = ("edgekit bench", figures.artifact, options, "-o R.result.json, and check that")
+    return " ".join(word for word in words if word)
+
+
+def _read(path: Path) -> Iterable[Figures]:
+    if path.is_dir():
+        return _directory(path)
+    if not path.exists():
+        raise UserError(f"there is no {path}", "check the path, or run edgekit bench -o first")
+    if path.name.endswith(manifest.SUFFIX):
+        return _read(path.with_name(path.name.removesuffix(manifest.SUFFIX)))
+    sealed = manifest.read(path)
+    if path.suffix == ".json" or (sealed and sealed.artifact.format == "bench"):
+        return list(_report(path, sealed))
+    if sealed is None:
+        raise UserError(f"{path} has no manifest ({manifest.path_for(path).name})", _NOT_A_RESULT)
+    return [_from_manifest(path, sealed)]
+
+
+def _directory(path: Path) -> list[Figures]:
+    """Every result and every deployable artifact below; models that compress wrote are neither."""
+    sealed = [
+        seal.with_name(seal.name.removesuffix(manifest.SUFFIX))
+        for seal in path.rglob(f"*{manifest.SUFFIX}")
+    ]
+    visible = {
+        one
+        for one in (*sealed, *path.rglob("*.result.json"))
+        if not any(part.startswith(".edgekit-") for part in one.parts)
+    }
+    found = [figures for one in sorted(visible) for figures in _deployable(one)]
+    if not found:
+        raise UserError(f"{path} holds no result and no artifact with a manifest", _NOT_A_RESULT)
+    return found
+
+
+def _deployable(path: Path) -> Iterable[Figures]:
+    sealed = manifest.read(path)
+    if sealed and sealed.artifact.format == "keras":
+        return ()
+    return _read(path)
+
+
+def _report(path: Path, sealed: Manifest | None) -> Iterator[Figures]:
+    report = json_files.read(path, BenchReport, BENCH_SCHEMA, _NOT_A_RESULT)
+    if sealed is not None and not manifest.matches(path, sealed):
+        raise UserError(
+            f"{path} was changed after it was measured: its manifest has another SHA-256",
+            f"measure again: edgekit bench … -o {path} --force",
+        )
+    if not report.results:
+        raise UserError(f"{path} holds no result", f"measure again: edgekit bench … -o {path}")
+    for result in report.results:
+        _check_sane(path, result)
+        yield _from_result(path, result)
+
+
+def _check_sane(path: Path, result: Result) -> None:
+    """A type does not say that a time is above zero, and a ratio needs it."""
+    latency = result.latency
+    times_s = (latency.median_s, *latency.process_medians_s, *(latency.ci95_s or ()))
+    if any(time_s is not None and not 0 < time_s < math.inf for time_s in times_s):
+        raise UserError(
+            f"{path}: {result.artifact.path} has a latency that is not above 0 s",
+            f"measure again: edgekit bench … -o {path} --force",
+        )
+
+
+def _from_result(path: Path, result: Result) -> Figures:
+    artifact, device, latency = result.artifact, result.device, result.latency
+    made = _manifest_of(path, artifact)
+    accuracy = result.accuracy
+    if accuracy is None and made is not None and device.measured_here:
+        accuracy = made.accuracy  # what convert measured, of these bytes and on this machine
+    return Figures(
+        model=result.model or (made.model_name if made else Path(artifact.path).stem),
+        recipe=result.recipe or (made.recipe if made else None),
+        precision=artifact.precision,
+        target=device.target,
+        device=device.url,
+        artifact=artifact.path,
+        sha256=artifact.sha256,
+        size_bytes=artifact.size_bytes,
+        gzip_bytes=artifact.gzip_bytes,
+        median_s=latency.median_s,
+        ci95_s=latency.ci95_s,
+        process_medians_s=latency.process_medians_s,
+        contended=latency.contended,
+        why_no_latency=latency.why,
+        peak_delta_bytes=result.memory.peak_delta_bytes,
+        accuracy=accuracy,
+        source_accuracy=made.source_accuracy if made else None,
+        conditions=_conditions(result),
+        elsewhere=_is_elsewhere(device),
+        warnings=(*([] if result.complete else [INTERRUPTED]), *result.warnings),
+    )
+
+
+def _is_elsewhere(device: DeviceInfo) -> bool:
+    """Whether an artifact for another architecture was measured here; not known is no."""
+    target = device.target
+    if not device.measured_here or target is None or target not in hardware.names():
+        return False
+    arch = hardware.load(target).hardware.arch
+    return arch is not None and arch != device.arch
+
+
+def _conditions(result: Result) -> Conditions:
+    versions = result.environment.get("versions")
+    runtime = result.environment.get("runtime")
+    return Conditions(
+        cpu=result.device.cpu,
+        arch=result.device.arch,
+        threads=result.device.threads,
+        runtime=runtime if isinstance(runtime, str) else None,
+        versions={
+            name: str(version)
+            for name, version in (versions.items() if isinstance(versions, dict) else ())
+            if name not in _NOT_THE_RUNTIME
+        },
+    )
+
+
+def _manifest_of(result: Path, artifact: ArtifactInfo) -> Manifest | None:
+    """The artifact's manifest, where it lay when it was measured or beside the result."""
+    for place_ in (Path(artifact.path), result.parent / Path(artifact.path).name):
+        found = manifest.read(place_)
+        if found is not None and found.artifact.sha256 == artifact.sha256:
+            return found
+    return None
+
+
+def _from_manifest(path: Path, made: Manifest) -> Figures:
+    if not path.is_file() or not manifest.matches(path, made):
+        raise UserError(
+            f"{path} is not the artifact that {manifest.path_for(path).name} describes",
+            "make it again, or remove that manifest",
+        )
+    info = msgspec.structs.replace(made.artifact, path=str(path))
+    return Figures(
+        model=made.model_name,
+        recipe=made.recipe,
+        precision=info.precision,
+        target=made.profile.name if made.profile else None,
+        device=None,
+        artifact=info.path,
+        sha256=info.sha256,
+        size_bytes=info.size_bytes,
+        gzip_bytes=info.gzip_bytes,
+        accuracy=made.accuracy,
+        source_accuracy=made.source_accuracy,
+    )
