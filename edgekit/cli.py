@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -69,6 +70,14 @@ def _print_version(context: click.Context, _parameter: click.Parameter, wanted: 
         context.exit()
 
 
+def _print_cmake_directory(
+    context: click.Context, _parameter: click.Parameter, wanted: bool
+) -> None:
+    if wanted and not context.resilient_parsing:
+        streams.write_result(f"{Path(__file__).parent / 'cmake'}\n")
+        context.exit()
+
+
 @click.group(
     cls=LazyGroup,
     epilog="""\b
@@ -87,6 +96,14 @@ Exit codes:
     expose_value=False,
     callback=_print_version,
     help="Print the version and exit.",
+)
+@click.option(
+    "--cmake-dir",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_cmake_directory,
+    help="Print where the CMake package is: cmake -Dedgekit_DIR=… and exit.",
 )
 def root() -> None:
     """From a trained model to a small, fast artifact that is proven on its device."""
