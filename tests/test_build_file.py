@@ -110,7 +110,7 @@ def test_the_more_particular_budget_wins_key_by_key(read):
         ("262144", "262144.5", ["check.max_size_bytes"]),
         ("baselines/kws", "../kws", ["check.baseline", "is outside"]),
         ("baselines/kws", "/srv/kws", ["check.baseline", "is outside"]),
-        ('device = "pi"', 'device = "pj"', ["bench[0].device", "'pj'", "did you mean pi"]),
+        ('device = "pi"', 'device = "pj"', ["bench[0].device", "'pj'", "allowed: local, pi"]),
         ('"ssh://pi@kitchen.local"', '"pi"', ["line 13", "device.pi", "no device"]),
         ("[[build]]", "[build]", ["line 7", "write [[build]]"]),
         ("[model.kws]", "[mode.kws]", ["mode", "did you mean model"]),
