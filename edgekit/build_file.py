@@ -221,7 +221,11 @@ def _bench(
     for device in dict.fromkeys(_several(table.device)):
         if device not in devices and not _is_url(device):
             build_keys.unknown(
-                source, [*keys, "device"], ["local", *devices], f"there is no device '{device}'"
+                source,
+                [*keys, "device"],
+                ["local", *devices],
+                f"there is no device '{device}'",
+                device,
             )
         urls.append((_file_name(device), devices.get(device, device)))
     return Bench(
@@ -258,7 +262,7 @@ def _known(
     names = tuple(dict.fromkeys(_several(given)))
     for name in names:
         if name not in known:
-            build_keys.unknown(source, keys, known, f"{lacking} '{name}'")
+            build_keys.unknown(source, keys, known, f"{lacking} '{name}'", name)
     return names
 
 

@@ -62,7 +62,13 @@ def init(
 def _text(name: str, spec: str, info: ModelInfo, found: str | None, fitting: Sequence[str]) -> str:
     target = "host" if "host" in fitting or not fitting else fitting[0]
     others = ", ".join(one for one in fitting if one != target) or "none that is known"
-    fit_too = textwrap.fill(f"fit too: {others}", 98, initial_indent="# ", subsequent_indent="# ")
+    fit_too = textwrap.fill(
+        f"fit too: {others}",
+        98,
+        initial_indent="# ",
+        subsequent_indent="# ",
+        break_on_hyphens=False,
+    )
     precisions = _precisions(hardware.load(target), found)
     data_line = f"data = {_quoted(found)}" if found else '# data = "data.npz"'
     why = "its samples fit the model" if found else "needed for int8, accuracy and training"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from rich.console import RenderableType
 
 from edgekit import printing, units
+from edgekit.build_file import OUTPUTS
 from edgekit.build_types import ArtifactReport, CacheEntry, CacheReport, RunReport, StageReport
 
 
@@ -33,7 +35,7 @@ def cache(report: CacheReport) -> RenderableType:
 
 
 def _artifacts(artifacts: tuple[ArtifactReport, ...]) -> RenderableType:
-    columns = (("artifact", False), ("size", True), ("accuracy", True), ("latency", True),
+    columns = ((f"in {OUTPUTS}/", False), ("size", True), ("accuracy", True), ("latency", True),
                ("", False), ("why", False))  # fmt: skip
     return printing.table(columns, (_artifact(one) for one in artifacts))
 
@@ -42,14 +44,21 @@ def _artifact(one: ArtifactReport) -> printing.Row:
     judged = one.accuracy
     accuracy = units.metric(judged.metric, judged.value) if judged else units.NOT_MEASURED
     return (
-        one.path, units.size(one.size_bytes), accuracy, units.duration(one.latency_s), one.status,
-        one.why,
+        _short(one.path), units.size(one.size_bytes), accuracy, units.duration(one.latency_s),
+        one.status, _short(one.why),
     )  # fmt: skip
 
 
 def _stages(stages: Sequence[StageReport]) -> RenderableType:
     columns = (("stage", False), ("", False), ("why", False))
-    return printing.table(columns, ((one.name, one.status, one.why) for one in stages))
+    return printing.table(
+        columns, ((_short(one.name), one.status, _short(one.why)) for one in stages)
+    )
+
+
+def _short(text: str) -> str:
+    """Paths without the directory that all have."""
+    return re.sub(rf"(^| ){OUTPUTS}/", r"\1", text)
 
 
 def _entries(entries: tuple[CacheEntry, ...]) -> RenderableType:

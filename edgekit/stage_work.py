@@ -56,7 +56,9 @@ Say = Callable[[str], None]
 
 def command(kind: str, options: Mapping[str, Any]) -> tuple[str, ...]:
     """The command line that does the same, for the manifest."""
-    given = {name: value for name, value in options.items() if value not in (None, False)}
+    given = {
+        name: value for name, value in options.items() if value is not None and value is not False
+    }
     model, output = given.pop("model"), given.pop("output")
     flags = [word for name, value in given.items() for word in _flag(name.replace("_", "-"), value)]
     return ("edgekit", kind, model, *flags, "-o", output)
