@@ -26,8 +26,9 @@ NAMES = (
     "accuracy",
     "compress_cost",
     "tradeoff",
+    "c_source",
 )
-NEEDS_DATA = ("bench_fidelity", "accuracy", "tradeoff")
+NEEDS_DATA = ("bench_fidelity", "accuracy", "tradeoff", "c_source")
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
