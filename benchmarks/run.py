@@ -28,8 +28,9 @@ NAMES = (
     "compress_cost",
     "tradeoff",
     "regressions",
+    "c_source",
 )
-NEEDS_DATA = ("bench_fidelity", "accuracy", "tradeoff")
+NEEDS_DATA = ("bench_fidelity", "accuracy", "tradeoff", "c_source")
 RESULTS = Path(__file__).resolve().parent / "results"
 
 

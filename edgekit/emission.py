@@ -144,7 +144,7 @@ def _taken(
     progress(f"loading {resolved.model}")
     with loading.opened(source, trust=trust) as (worker, opened):
         info = _one_sample(opened)
-        if info.precision != "int8":
+        if not _is_int8(info):
             _check_convertible(resolved, info)
             return None
         if resolved.max_drop is not None:
@@ -167,6 +167,13 @@ def _samples(resolved: ConversionPlan, info: ModelInfo, worker: Worker, director
         nowhere = directory / "samples"
         return Sampled(nowhere, nowhere, False, None, None, None, ())
     return sampling.draw(resolved, info, worker, directory / "samples")
+
+
+def _is_int8(info: ModelInfo) -> bool:
+    """Whether a .tflite computes in int8; one without weights goes by what its layers compute."""
+    if info.precision is None:
+        return any(layer.dtype == "int8" for layer in info.layers)
+    return info.precision == "int8"
 
 
 def _one_sample(info: ModelInfo) -> ModelInfo:

@@ -59,6 +59,9 @@ def _facts(made: Manifest, output: Path) -> Iterator[tuple[str, printing.Cell]]:
     yield "manifest", str(manifests.path_for(output))
     yield "format", f"{artifact.format} {artifact.precision or ''}{target}"
     yield "from", made.source.path
+    memory = _memory(made)
+    if memory:
+        yield "memory", memory
     simplified = _simplified(made)
     if simplified:
         yield "simplified", simplified
@@ -89,6 +92,20 @@ def _simplified(made: Manifest) -> str | None:
     ]
     before, after = step.detail["parameters_before"], step.detail["parameters_after"]
     return f"{' and '.join(parts)} removed: {before:,} → {after:,} parameters"
+
+
+def _memory(made: Manifest) -> str | None:
+    """What emitted C needs on a device; None for other artifacts."""
+    step = next((step for step in made.steps if step.name.startswith("emit ")), None)
+    if step is None:
+        return None
+    detail = step.detail
+    if "arena_bytes" in detail:
+        arena = f"arena {units.size(detail['arena_bytes'])}"
+    else:
+        head, tail = detail["arena_head_bytes"], detail["arena_tail_estimate_bytes"]
+        arena = f"arena {units.size(head)} and about {units.size(tail)} (an estimate)"
+    return f"constants {units.size(detail['constant_bytes'])}, {arena}"
 
 
 def _sizes(made: Manifest) -> str:

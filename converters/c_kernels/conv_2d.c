@@ -1,4 +1,4 @@
-/* needs: window dot rescale clamp */
+/* needs: window dot_4 rescale clamp */
 typedef struct {
     int32_t in_height, in_width, in_channels;
     int32_t out_height, out_width, out_channels;
@@ -11,52 +11,75 @@ typedef struct {
     const int8_t *shift;
 } conv_2d_layer;
 
-/* One output value before rescaling: output channel c, the window's corner at (y, x). */
-static int32_t conv_2d_sum(const conv_2d_layer *l, const int8_t *in, int32_t y, int32_t x,
-                           int32_t c)
+/* Four output channels of one place, before rescaling; the window's corner is at (y, x). */
+static void conv_2d_sums(const conv_2d_layer *l, const int8_t *in, int32_t y, int32_t x,
+                         const int32_t channels[4], int32_t sums[4])
 {
     const window_part rows = window_inside(y, l->height, l->dilation_y, l->in_height);
     const window_part columns = window_inside(x, l->width, l->dilation_x, l->in_width);
-    const int32_t groups = l->in_channels / l->group_channels;
-    const int32_t first = (c / (l->out_channels / groups)) * l->group_channels;
-    const int32_t joined = ((groups == 1) && (l->dilation_x == 1)) ? 1 : 0;
-    const int32_t runs = (joined != 0) ? 1 : (columns.to - columns.from);
-    const int32_t taps = (joined != 0) ? (columns.to - columns.from) : 1;
-    int32_t sum = l->bias[c];
+    const int32_t taps = columns.to - columns.from;
+    const int32_t joined = ((l->group_channels == l->in_channels) && (l->dilation_x == 1)) ? taps : 1;
+    const int32_t kernel = l->height * l->width * l->group_channels;
+    const int8_t *w[4];
     int32_t i;
     int32_t k;
+    int32_t n;
 
     for (i = rows.from; i < rows.to; ++i) {
-        for (k = 0; k < runs; ++k) {
-            const int32_t column = columns.from + k;
-            const int32_t at_y = y + (i * l->dilation_y);
-            const int32_t at_x = x + (column * l->dilation_x);
-            const int32_t pixel = (at_y * l->in_width) + at_x;
-            const int32_t tap = (((c * l->height) + i) * l->width) + column;
+        const int8_t *row = &in[(y + (i * l->dilation_y)) * l->in_width * l->in_channels];
 
-            sum += dot(&in[(pixel * l->in_channels) + first], &l->weights[tap * l->group_channels],
-                       taps * l->group_channels, l->in_offset);
+        for (k = columns.from; k < columns.to; k += joined) {
+            const int32_t tap = ((i * l->width) + k) * l->group_channels;
+
+            for (n = 0; n < 4; ++n) {
+                w[n] = &l->weights[(channels[n] * kernel) + tap];
+            }
+            dot_4(&row[(x + (k * l->dilation_x)) * l->in_channels], w,
+                  joined * l->group_channels, l->in_offset, sums);
         }
     }
-    return sum;
+}
+
+/* The output channels from first to end - 1 of one place; in begins with their input channels. */
+static void conv_2d_group(const conv_2d_layer *l, const int8_t *in, int8_t *out, int32_t y,
+                          int32_t x, int32_t first, int32_t end)
+{
+    int32_t channels[4];
+    int32_t sums[4];
+    int32_t c;
+    int32_t n;
+
+    for (c = first; c < end; c += 4) {
+        for (n = 0; n < 4; ++n) { /* behind the last channel the last one again */
+            channels[n] = ((c + n) < end) ? (c + n) : (end - 1);
+            sums[n] = l->bias[channels[n]];
+        }
+        conv_2d_sums(l, in, y, x, channels, sums);
+        for (n = 0; n < 4; ++n) {
+            const int32_t value =
+                rescale(sums[n], l->multiplier[channels[n]], l->shift[channels[n]]);
+
+            out[channels[n]] = clamp(value + l->out_offset, l->low, l->high);
+        }
+    }
 }
 
 static void conv_2d(const conv_2d_layer *l, const int8_t *in, int8_t *out)
 {
-    int8_t *next = out;
+    const int32_t groups = l->in_channels / l->group_channels;
+    const int32_t filters = l->out_channels / groups;
     int32_t y;
     int32_t x;
-    int32_t c;
+    int32_t g;
 
     for (y = 0; y < l->out_height; ++y) {
         for (x = 0; x < l->out_width; ++x) {
-            for (c = 0; c < l->out_channels; ++c) {
-                const int32_t sum = conv_2d_sum(l, in, (y * l->stride_y) - l->pad_top,
-                                                (x * l->stride_x) - l->pad_left, c);
-                const int32_t value = rescale(sum, l->multiplier[c], l->shift[c]);
+            int8_t *place = &out[((y * l->out_width) + x) * l->out_channels];
 
-                *next = clamp(value + l->out_offset, l->low, l->high);
-                ++next;
+            for (g = 0; g < groups; ++g) {
+                conv_2d_group(l, &in[g * l->group_channels], place,
+                              (y * l->stride_y) - l->pad_top, (x * l->stride_x) - l->pad_left,
+                              g * filters, (g + 1) * filters);
             }
         }
     }

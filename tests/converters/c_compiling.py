@@ -18,7 +18,7 @@ needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not i
 def compiled(source: Path, *flags: str):
     """The shared library of a source file."""
     library = source.with_suffix(".so")
-    command = ["gcc", *FLAGS, "-O1", *flags, "-shared", "-fPIC", str(source), "-o", str(library)]
+    command = ["gcc", *FLAGS, *flags, "-shared", "-fPIC", str(source), "-o", str(library)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[:3000]
     return ctypes.CDLL(str(library))

@@ -88,6 +88,43 @@ class Graph:
         return bytes(builder.Output())
 
 
+def small_cnn(seed=0, *, float_edges=False):
+    """A convolution, an average, a dense layer and a softmax: [1, 6, 6, 2] to three classes.
+
+    With float edges the model quantizes its input and dequantizes its output itself.
+    """
+    random = np.random.default_rng(seed)
+    graph = Graph()
+    x = graph.int8((1, 6, 6, 2), 0.05, 3)
+    scales = random.uniform(0.002, 0.01, 4)
+    w = graph.int8((4, 3, 3, 2), scales, 0, random.integers(-127, 128, (4, 3, 3, 2)))
+    b = graph.int32(random.integers(-500, 500, 4), 0.05 * scales)
+    y = graph.int8((1, 6, 6, 4), 0.04, -128)
+    graph.add(
+        "CONV_2D", [x, w, b], [y], version=3, padding=0, strideH=1, strideW=1,
+        dilationHFactor=1, dilationWFactor=1, fusedActivationFunction=1,
+    )  # fmt: skip
+    pooled = graph.int8((1, 1, 1, 4), 0.04, -128)
+    graph.add(
+        "AVERAGE_POOL_2D", [y], [pooled], version=2, padding=1, strideH=6, strideW=6,
+        filterHeight=6, filterWidth=6,
+    )  # fmt: skip
+    flat, shape = graph.int8((1, 4), 0.04, -128), graph.int32([1, 4])
+    graph.add("RESHAPE", [pooled, shape], [flat])
+    dense = graph.int8((3, 4), 0.01, 0, random.integers(-127, 128, (3, 4)))
+    bias = graph.int32(random.integers(-100, 100, 3), 0.04 * 0.01)
+    scores, classes = graph.int8((1, 3), 0.05, 5), graph.int8((1, 3), 1 / 256, -128)
+    graph.add("FULLY_CONNECTED", [flat, dense, bias], [scores], version=4)
+    graph.add("SOFTMAX", [scores], [classes], version=2, beta=1.0)
+    if not float_edges:
+        return graph.finish([x], [classes])
+    first, last = graph.float32((1, 6, 6, 2)), graph.float32((1, 3))
+    graph.add("DEQUANTIZE", [classes], [last], version=2)
+    graph.add("QUANTIZE", [first], [x])
+    graph.operators.insert(0, graph.operators.pop())
+    return graph.finish([first], [last])
+
+
 OPTIONS = {
     "ADD": "AddOptions",
     "AVERAGE_POOL_2D": "Pool2DOptions",

@@ -82,11 +82,11 @@ def _weights(random, shape):
 @given(
     SEEDS, st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 2, 4]), st.integers(1, 4),
     st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), st.integers(1, 2),
-    st.sampled_from([SAME, VALID]), ACTIVATIONS, st.booleans(), st.booleans(), ZERO_POINTS, SCALES,
+    st.sampled_from([SAME, VALID]), ACTIVATIONS, st.booleans(), ZERO_POINTS, SCALES,
 )  # fmt: skip
 def test_convolution_is_bit_exact(
     equals, seed, height, width, channels, kernel_h, kernel_w, stride_h, stride_w, dilation,
-    padding, activation, per_channel, biased, zero_point, scale,
+    padding, activation, per_channel, zero_point, scale,
 ):  # fmt: skip
     random = np.random.default_rng(seed)
     reach = [(k - 1) * dilation + 1 for k in (kernel_h, kernel_w)]
@@ -103,7 +103,7 @@ def test_convolution_is_bit_exact(
     x = graph.int8((1, height, width, channels), scale, zero_point)
     shape = (filters, kernel_h, kernel_w, channels // groups)
     w = graph.int8(shape, scales, 0, _weights(random, shape))
-    b = graph.int32(random.integers(-3000, 3000, filters), scale * scales) if biased else -1
+    b = graph.int32(random.integers(-3000, 3000, filters), scale * scales)
     y = graph.int8((1, *out, filters), 0.1, int(random.integers(-128, 128)))
     graph.add(
         "CONV_2D", [x, w, b], [y], version=3, padding=padding,
