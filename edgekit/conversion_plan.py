@@ -44,7 +44,7 @@ def resolve(
     batch: str,
     max_drop: float | None,
     simplify: bool,
-    emit: Emit | None,
+    emit: Emit | None = None,
     output: Path,
     seed: int,
     trust: bool,
@@ -121,7 +121,7 @@ def suffix_of(facts: registry.Format, emit: Emit | None) -> str:
 def _io_types(
     profile: Profile,
     precision: Precision,
-    emit: Emit | None,
+    emit: Emit | None = None,
     input_type: IoType | None,
     output_type: IoType | None,
 ) -> tuple[IoType, IoType]:
