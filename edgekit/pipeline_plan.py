@@ -187,6 +187,8 @@ def _converted(
 
 
 def _measured(file: BuildFile, bench: Bench, artifacts: list[Stage], seed: int) -> Iterator[Stage]:
+    for _, url in bench.devices:
+        _check_device(file, bench, url)
     for model, target, (device, url) in product(bench.models, bench.targets, bench.devices):
         built = [one for one in artifacts if (one.model, one.target) == (model, target)]
         chosen = [one for one in built if not one.options["emit"]]
@@ -273,6 +275,13 @@ def _check(
         raise _wrong(file, build.key, error.message, error.fix) from None
     except EdgekitError as error:
         raise type(error)(f"{file.path}: {build.key}: {error.message}", error.fix) from None
+
+
+def _check_device(file: BuildFile, bench: Bench, url: str) -> None:
+    try:
+        registry.target(url.partition("://")[0])
+    except EdgekitError as error:
+        raise type(error)(f"{file.path}: {bench.key}.device: {error.message}", error.fix) from None
 
 
 def _wrong(file: BuildFile, where: str, what: str, fix: str) -> BuildFileError:

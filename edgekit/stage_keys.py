@@ -75,6 +75,11 @@ class Hashes:
 
         return self._remember("recipe", spec, lambda: [recipe_files.place(where)], compute)
 
+    def channel_multiple(self, spec: str) -> str:
+        """All that compression takes of a profile: targets that agree in it share their models."""
+        self.target(spec)
+        return str(hardware.load(located(self._directory, spec)).channel_multiple)
+
     def target(self, spec: str) -> str:
         """SHA-256 of what a profile says."""
         where = located(self._directory, spec)
@@ -169,7 +174,8 @@ def _without_place(output: tuple[str, str]) -> tuple[str, str]:
 
 def _named(stage: Stage, hashes: Hashes) -> Iterator[StageInput]:
     readers = {
-        "recipe": hashes.recipe, "target": hashes.target, "data": hashes.data,
+        "recipe": hashes.recipe, "data": hashes.data,
+        "target": hashes.channel_multiple if stage.kind == "compress" else hashes.target,
         "metric": hashes.function, "teacher": hashes.model, "loss": hashes.function,
         "augment": hashes.function,
     }  # fmt: skip
