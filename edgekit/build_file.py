@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -47,7 +48,18 @@ def read(path: str | Path = DEFAULT) -> BuildFile:
         BuildFileError: It is missing, is no TOML, or a key in it is wrong: the key and its line
             are named.
     """
-    source, table = _load(Path(path))
+    path = Path(path)
+    return parse(path, _load(path))
+
+
+def parse(path: Path, text: str) -> BuildFile:
+    """The text of an edgekit.toml, checked as `read` does; nothing needs to stand at `path`.
+
+    Raises:
+        BuildFileError: As `read`.
+    """
+    source = Source(path, text)
+    table = _toml(source)
     allowed = [field.name for field in msgspec.structs.fields(BuildTables)]
     for key in table:
         if key not in allowed:
@@ -68,7 +80,7 @@ def read(path: str | Path = DEFAULT) -> BuildFile:
     )
     return BuildFile(
         path=str(path),
-        directory=str(Path(path).parent),
+        directory=str(path.parent),
         models=models,
         builds=builds,
         benches=benches,
@@ -91,7 +103,7 @@ def budgets(file: BuildFile, model: str, target: str) -> Budgets:
     return build_checks.merged(file.checks, model, target)
 
 
-def _load(path: Path) -> tuple[Source, dict[str, Any]]:
+def _load(path: Path) -> str:
     try:
         if not path.is_file():
             what = "is not a regular file" if path.exists() else "does not exist"
@@ -104,10 +116,20 @@ def _load(path: Path) -> tuple[Source, dict[str, Any]]:
     if len(content) > MAX_FILE_BYTES:
         raise BuildFileError(f"{path} is larger than 1 MiB: no edgekit.toml", "check the path")
     try:
-        text = content.decode()
-        return Source(path, text), tomllib.loads(text)
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise BuildFileError(
+            f"{path} is not UTF-8 text (byte {error.start})", "save it as UTF-8"
+        ) from None
+
+
+def _toml(source: Source) -> dict[str, Any]:
+    try:
+        return tomllib.loads(source.text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError names the line
-        raise BuildFileError(f"{path} is not valid TOML: {error}", "correct that line") from None
+        raise BuildFileError(
+            f"{source.path} is not valid TOML: {error}", "correct that line"
+        ) from None
 
 
 def _models(source: Source, given: Any) -> dict[str, ModelTable]:
@@ -167,9 +189,7 @@ def _target(source: Source, keys: Sequence[build_keys.Key], spec: str) -> Named:
 def located(directory: Path, spec: str) -> str:
     """A recipe or target as this process finds it: a path is relative to edgekit.toml."""
     is_path = spec.endswith(".toml") or "/" in spec
-    place = Path(spec).expanduser()
-    # "./" keeps a file of the current directory from being taken for a built-in name.
-    return str(place if place.is_absolute() else f"./{directory / place}") if is_path else spec
+    return os.path.join(directory, os.path.expanduser(spec)) if is_path else spec
 
 
 def _devices(source: Source, given: Any) -> dict[str, str]:
@@ -200,7 +220,11 @@ def _bench(
     for device in dict.fromkeys(_several(table.device)):
         if device not in devices and not _is_url(device):
             build_keys.unknown(
-                source, [*keys, "device"], ["local", *devices], f"there is no device '{device}'"
+                source,
+                [*keys, "device"],
+                ["local", *devices],
+                f"there is no device '{device}'",
+                device,
             )
         urls.append((_file_name(device), devices.get(device, device)))
     return Bench(
@@ -237,7 +261,7 @@ def _known(
     names = tuple(dict.fromkeys(_several(given)))
     for name in names:
         if name not in known:
-            build_keys.unknown(source, keys, known, f"{lacking} '{name}'")
+            build_keys.unknown(source, keys, known, f"{lacking} '{name}'", name)
     return names
 
 

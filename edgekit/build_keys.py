@@ -65,11 +65,15 @@ def tables(source: Source, given: Any, name: str) -> list[Any]:
 
 
 def unknown(
-    source: Source, keys: Sequence[Key], allowed: Iterable[str], what: str = "unknown key"
+    source: Source,
+    keys: Sequence[Key],
+    allowed: Iterable[str],
+    what: str = "unknown key",
+    given: str | None = None,
 ) -> NoReturn:
-    """Refuses the last of the keys, with what is allowed in its place."""
-    name, known = str(keys[-1]), list(allowed)
-    close = difflib.get_close_matches(name, known, n=1)
+    """Refuses what was given, by default the last of the keys, and says what is allowed."""
+    known = list(allowed)
+    close = difflib.get_close_matches(given or str(keys[-1]), known, n=1)
     refuse(
         source,
         keys,
@@ -108,7 +112,7 @@ def _explain(
         refuse(source, keys, f"lacks the key {field[2]}", f"add {field[2]}")
     words = _words(kind, keys)
     if words and isinstance(value, str):
-        unknown(source, keys, words, f"is {shown(value)}")
+        unknown(source, keys, words, f"is {shown(value)}", value)
     refuse(source, keys, f"is {shown(value)}: {what.replace('`', '')}", "correct that key")
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from edgekit.types import Accuracy, IoType, PositiveFloat, PositiveInt, Precision, Text
+from edgekit.types import Accuracy, ErrorBody, IoType, PositiveFloat, PositiveInt, Precision, Text
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$(?!\n)", max_length=80)]
 """What becomes part of a path below `build/`."""
@@ -170,9 +170,107 @@ class BuildFile(Struct, frozen=True, forbid_unknown_fields=True):
     cache_max_bytes: int | None
 
 
+# -------------------------------------------------------------------------- what is to be done
+
+Kind = Literal["compress", "convert", "bench"]
+
+
+class Stage(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One call of a stage, with everything that it is given.
+
+    `options` are those of `edgekit.compress`, `convert` or `bench`; paths in them and in `outputs`
+    are relative to the directory of edgekit.toml. `outputs` has the main file first, and manifests
+    last. `needs` names the stages whose outputs it reads; `where` the table that asks for it.
+    """
+
+    name: str
+    kind: Kind
+    where: str
+    model: str
+    target: str
+    options: dict[str, Any]
+    outputs: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    recipe: str | None = None
+    precision: Precision | None = None
+
+
+class StageInput(Struct, frozen=True, forbid_unknown_fields=True):
+    """Something that a stage's outputs depend on.
+
+    `value` is a hash, or the value of an option; `text` says what it is, for people.
+    """
+
+    role: str
+    value: str
+    text: str
+    hashed: bool = True
+
+
+class StageState(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is remembered of a stage that was run: enough to say what has changed since.
+
+    `inputs` maps roles to values, `outputs` and `pending` paths to their SHA-256. `pending` are
+    files that were about to be put in place: an interrupted run leaves some of them.
+    """
+
+    key: str
+    inputs: dict[str, str] = {}
+    outputs: dict[str, str] = {}
+    pending: dict[str, str] = {}
+    gate: str | None = None
+
+
+class RunState(Struct, frozen=True, forbid_unknown_fields=True):
+    """`build/.edgekit-run.json`: every stage's state, by its name."""
+
+    schema: Literal["edgekit.run-state/1"]
+    stages: dict[str, StageState]
+
+
+class CachedFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of a cache entry."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+
+
+class CacheRecord(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a cache entry says of itself: `record.json`."""
+
+    schema: Literal["edgekit.cache-entry/1"]
+    key: str
+    kind: Kind
+    name: str
+    files: tuple[CachedFile, ...]
+    gate: str | None = None
+
+
+class CacheEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """A cache entry as `edgekit cache ls` lists it; `unused_s` is the time since its last use."""
+
+    key: str
+    kind: Kind
+    name: str
+    size_bytes: int
+    unused_s: float
+
+
+class CacheReport(Struct, frozen=True, forbid_unknown_fields=True):
+    """What `edgekit cache` says: the entries that are there, and those that were removed."""
+
+    schema: Literal["edgekit.cache/1"]
+    directory: str
+    size_bytes: int
+    entries: tuple[CacheEntry, ...]
+    removed: tuple[CacheEntry, ...] = ()
+
+
 # --------------------------------------------------------------------------------- what was done
 
-Status = Literal["built", "cached", "up to date", "failed", "skipped", "would run"]
+Status = Literal["built", "cached", "up to date", "failed", "skipped", "would run", "in the cache"]
+"""The last two are those of a dry run."""
 
 
 class StageReport(Struct, frozen=True, forbid_unknown_fields=True):
@@ -182,7 +280,7 @@ class StageReport(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     name: str
-    kind: Literal["compress", "convert", "bench"]
+    kind: Kind
     status: Status
     why: str
     outputs: tuple[str, ...]
@@ -209,6 +307,16 @@ class ArtifactReport(Struct, frozen=True, forbid_unknown_fields=True):
     device: str | None = None
 
 
+class InitReport(Struct, frozen=True, forbid_unknown_fields=True):
+    """What `edgekit init` wrote, the data that it found, and the targets that take the model."""
+
+    schema: Literal["edgekit.init/1"]
+    path: str
+    text: str
+    data: str | None
+    targets: tuple[str, ...]
+
+
 class RunReport(Struct, frozen=True, forbid_unknown_fields=True):
     """What `edgekit run` did, stage by stage, and each artifact as it now stands."""
 
@@ -216,3 +324,4 @@ class RunReport(Struct, frozen=True, forbid_unknown_fields=True):
     file: str
     artifacts: tuple[ArtifactReport, ...]
     stages: tuple[StageReport, ...]
+    error: ErrorBody | None = None

@@ -116,7 +116,7 @@ def compress(
         progress(f"expected: {sentence}")
     with files.staging(place) as directory:
         progress(f"loading {resolved.source.path}")
-        trained = any(map(compression_plan.trains, resolved.steps))
+        trained = any(map(recipe_files.trains, resolved.steps))
         opened = loading.opened(
             resolved.source,
             trust=resolved.asked.trust,

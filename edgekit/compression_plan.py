@@ -22,11 +22,11 @@ from edgekit import (
     metrics,
     preprocessing,
     recipe_files,
+    spec_hashes,
     user_code,
 )
 from edgekit.errors import ConversionError, ModelError, UsageError
 from edgekit.types import (
-    ChannelsStep,
     Claim,
     DistillStep,
     FinetuneStep,
@@ -134,12 +134,6 @@ def resolve(asked: Request) -> CompressionPlan:
     )
 
 
-def trains(step: RecipeStep) -> bool:
-    """Whether a step needs training data."""
-    by_data = isinstance(step, ChannelsStep) and (step.iterations > 1 or step.criterion == "taylor")
-    return by_data or isinstance(step, FinetuneStep | DistillStep)
-
-
 def settings(step: RecipeStep) -> str:
     """The keys of a step in one line; those that are left to `compress` are not shown."""
     keys = msgspec.to_builtins(step)
@@ -180,7 +174,7 @@ def _check_options(asked: Request, recipe: Recipe) -> None:
             f"--teacher says nothing: the recipe {recipe.name} has no step distill",
             "choose a recipe that distils (edgekit recipes list)",
         )
-    trained = any(trains(step) for step in recipe.step)
+    trained = any(recipe_files.trains(step) for step in recipe.step)
     needs_training = {
         "--epochs": asked.epochs, "--loss": asked.loss, "--augment": asked.augment,
     }  # fmt: skip
@@ -193,7 +187,7 @@ def _check_options(asked: Request, recipe: Recipe) -> None:
 
 
 def _check_without_data(asked: Request, recipe: Recipe) -> None:
-    training = next((step for step in recipe.step if trains(step)), None)
+    training = next((step for step in recipe.step if recipe_files.trains(step)), None)
     if training is not None:
         raise UsageError(
             f"the recipe {recipe.name} trains (step {recipe_files.kind(training)}), and --data was"
@@ -225,7 +219,7 @@ def steps(asked: Request, recipe: Recipe) -> tuple[RecipeStep, ...]:
                 "leave out one of them",
             )
         return tuple(every)
-    trained = [at for at, step in enumerate(every) if trains(step)]
+    trained = [at for at, step in enumerate(every) if recipe_files.trains(step)]
     finished = trained and any(isinstance(step, SimplifyStep) for step in every[trained[-1] :])
     if trained and not finished:
         at = next((at for at, one in enumerate(every) if isinstance(one, QuantizeStep)), len(every))
@@ -283,8 +277,8 @@ def _request_sha256(
     return hashing.sha256_json(
         {
             "models": [model.sha256 if model else None for model in models],
-            "data": conversion_plan.data_sha256(asked.data) if asked.data else None,
-            "functions": [conversion_plan.metric_sha256(named) for named in functions],
+            "data": spec_hashes.data_sha256(asked.data) if asked.data else None,
+            "functions": [spec_hashes.function_sha256(named) for named in functions],
             "recipe": recipe_files.sha256(recipe),
             "profile": profile.sha256 if profile else None,
             "versions": manifest.versions(),

@@ -94,7 +94,7 @@ def run(work: Work) -> None:
     _record(work, "source", {}, work.choosing.source if work.choosing else None, started)
     if plan.student is not None:
         _take_student(work, plan.student.path)
-    if any(compression_plan.trains(step) for step in plan.steps):
+    if any(recipe_files.trains(step) for step in plan.steps):
         _load_training(work)
     for number, step in enumerate(plan.steps, 1):
         _apply(work, number, step)
@@ -133,7 +133,7 @@ def _group_size(work: Work) -> int:
 
 def _check_roles(work: Work, dataset: Dataset) -> None:
     recipe = work.plan.recipe
-    training = [recipe_files.kind(step) for step in recipe.step if compression_plan.trains(step)]
+    training = [recipe_files.kind(step) for step in recipe.step if recipe_files.trains(step)]
     if training and "train" not in dataset.roles:
         raise DataError(
             f"the recipe {recipe.name} trains (step {training[0]}), and {dataset.spec} has no"
@@ -235,7 +235,7 @@ def _cut_channels(work: Work, step: ChannelsStep, name: str) -> dict[str, Any]:
             between = FinetuneStep(epochs=step.epochs)
             trainings.append(msgspec.to_builtins(_train(work, label, between)))
     merged = channel_schedule.merged(made)
-    if any(map(compression_plan.trains, work.plan.steps)):
+    if any(map(recipe_files.trains, work.plan.steps)):
         merged["recalibrated"] = work.worker.call("recalibrate", seed=asked.seed)
     return {**merged, "multiple": multiple, **({"training": trainings} if trainings else {})}
 

@@ -14,9 +14,9 @@ from edgekit import (
     metrics,
     preprocessing,
     registry,
-    user_code,
+    spec_hashes,
 )
-from edgekit.errors import ConversionError, DataError, OutputError, UsageError
+from edgekit.errors import ConversionError, OutputError, UsageError
 from edgekit.loading import ModelFile
 from edgekit.types import (
     IO_TYPES,
@@ -120,8 +120,8 @@ def _request_sha256(
     """The identity of a conversion: all its inputs, options and versions."""
     request = {
         "source": source.sha256,
-        "data": data_sha256(data) if data else None,
-        "metric": metric_sha256(metric),
+        "data": spec_hashes.data_sha256(data) if data else None,
+        "metric": spec_hashes.function_sha256(metric),
         "profile": hardware.reference(target).sha256,
         "versions": manifest.versions(),
         "options": options,
@@ -177,26 +177,6 @@ def _check_data_options(
     for option, value in given.items():
         if value is not None:
             raise UsageError(f"{option} says nothing without --data", "add --data SPEC")
-
-
-def metric_sha256(metric: str | None) -> str | None:
-    """The code of a user's metric, which is an input like any other."""
-    function = user_code.split(metric) if metric else None
-    if function is None:
-        return None
-    path = Path(function[0]).expanduser()
-    return hashing.file_ref(path).sha256 if path.is_file() else None
-
-
-def data_sha256(spec: str) -> str:
-    """What is known of the data before it is opened: its file, directory, or function's file."""
-    function = user_code.split(spec)
-    path = Path(function[0] if function else spec).expanduser()
-    if not path.exists():
-        raise DataError(f"--data {spec}: {path} does not exist", "check the path")
-    if not (path.is_file() or path.is_dir()):  # a pipe can be read once only
-        raise DataError(f"--data {spec} is neither a file nor a directory", "save it in a file")
-    return hashing.sha256_json([hashing.file_ref(path).sha256, function[1] if function else None])
 
 
 def _check_route(source: ModelFile, profile: Profile, facts: registry.Format) -> None:

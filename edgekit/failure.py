@@ -50,9 +50,14 @@ def report(raised: BaseException, arguments: Sequence[str]) -> int:
             streams.write_note(line)
     if "--json" in _options(arguments):
         _print_report(failure)
-    ending = f". Fix: {failure.fix}" if failure.fix else ""
-    streams.write_note(f"error: {failure.message}{ending}")
+    note(failure.message, failure.fix)
     return failure.code
+
+
+def note(message: str, fix: str) -> None:
+    """The one line on stderr."""
+    ending = f". Fix: {fix}" if fix else ""
+    streams.write_note(f"error: {message}{ending}")
 
 
 def _options(arguments: Sequence[str]) -> Sequence[str]:

@@ -74,6 +74,15 @@ def reference(name_or_path: str | Path) -> ProfileRef:
     return ProfileRef(profile.name, hashing.sha256_json(profile))
 
 
+def paths(name_or_path: str | Path) -> list[Path]:
+    """The files that a profile is made of, what is extended first.
+
+    Raises:
+        ProfileError: One of them does not exist or cannot be read.
+    """
+    return [layer.path for layer in _layers(_find(str(name_or_path)), ())]
+
+
 def _find(text: str) -> Path:
     if _is_path(text):
         return Path(text)

@@ -7,7 +7,6 @@ import re
 import tomllib
 import typing
 from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,7 +14,14 @@ import msgspec
 
 from edgekit import hashing
 from edgekit.errors import RecipeError
-from edgekit.types import ChannelsStep, QuantizeStep, Recipe, RecipeStep
+from edgekit.types import (
+    ChannelsStep,
+    DistillStep,
+    FinetuneStep,
+    QuantizeStep,
+    Recipe,
+    RecipeStep,
+)
 
 MAX_FILE_BYTES = 1 << 20
 LISTS_THEM = "edgekit recipes list names them all; a file of your own is given as PATH.toml"
@@ -71,22 +77,36 @@ def kind(step: RecipeStep) -> str:
     return str(step.__struct_config__.tag)
 
 
-def _built_in() -> Traversable:
-    return resources.files("edgekit.compression")
+def trains(step: RecipeStep) -> bool:
+    """Whether a step needs training data."""
+    by_data = isinstance(step, ChannelsStep) and (step.iterations > 1 or step.criterion == "taylor")
+    return by_data or isinstance(step, FinetuneStep | DistillStep)
+
+
+def place(name_or_path: str) -> Path:
+    """The file of a recipe, whether it is there or not."""
+    return Path(name_or_path) if _is_path(name_or_path) else _built_in() / f"{name_or_path}.toml"
+
+
+def _is_path(text: str) -> bool:
+    return text.endswith(".toml") or "/" in text
+
+
+def _built_in() -> Path:
+    return Path(str(resources.files("edgekit.compression")))
 
 
 def _read(text: str) -> tuple[str, dict[str, Any]]:
-    is_path = text.endswith(".toml") or "/" in text
-    if not is_path and text not in names():
+    if not _is_path(text) and text not in names():
         close = difflib.get_close_matches(text.lower(), names(), n=3)
         hint = f"did you mean {' or '.join(close)}? " if close else ""
         raise RecipeError(f"there is no recipe named '{text[:80]}'", f"{hint}{LISTS_THEM}")
-    place = Path(text) if is_path else _built_in() / f"{text}.toml"
+    where = place(text)
     try:
-        if not place.is_file():
+        if not where.is_file():
             what = "is not a regular file" if Path(text).exists() else "does not exist"
             raise RecipeError(f"the recipe {text} {what}", LISTS_THEM)
-        content = place.read_bytes()[: MAX_FILE_BYTES + 1]
+        content = where.read_bytes()[: MAX_FILE_BYTES + 1]
     except OSError as error:
         reason = error.strerror or str(error)
         raise RecipeError(f"cannot read the recipe {text}: {reason}", "check the path") from None

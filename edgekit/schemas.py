@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from edgekit.build_types import BuildTables, CacheReport, CheckTable, InitReport, RunReport
 from edgekit.check_types import Baseline, BaselineUpdate, CheckReport
 from edgekit.errors import UsageError
 from edgekit.types import (
@@ -34,10 +35,13 @@ _TYPES: dict[str, type[msgspec.Struct]] = {
     "baseline": Baseline,
     "baseline-update": BaselineUpdate,
     "bench": BenchReport,
+    "build-file": BuildTables,
+    "cache": CacheReport,
     "check": CheckReport,
     "doctor": DoctorReport,
     "dry-run": DryRun,
     "error": ErrorReport,
+    "init": InitReport,
     "inspect": InspectReport,
     "manifest": Manifest,
     "model": ModelInfo,
@@ -48,6 +52,7 @@ _TYPES: dict[str, type[msgspec.Struct]] = {
     "recipe": Recipe,
     "recipe-report": RecipeReport,
     "recipes": RecipeList,
+    "run": RunReport,
     "schemas": SchemaList,
 }
 
@@ -74,7 +79,26 @@ def json_schema(name: str) -> Schema:
     schema: Schema = msgspec.json.decode(msgspec.json.encode(msgspec.json.schema(_TYPES[name])))
     if name == "profile":
         _as_toml(schema["$defs"])
+    if name == "build-file":
+        _with_budgets(schema["$defs"])
     return {"$schema": DRAFT, "title": f"edgekit {name}", **schema}
+
+
+def _with_budgets(definitions: dict[str, Schema]) -> None:
+    """`[check]` holds budgets, and tables of them by model and target, two deep."""
+    budgets: Schema = msgspec.json.decode(msgspec.json.encode(msgspec.json.schema(CheckTable)))
+    own = budgets["$defs"]["CheckTable"]
+    definitions["CheckTable"] = own
+    definitions["CheckTableOfModel"] = {
+        **own,
+        "title": "CheckTableOfModel",
+        "additionalProperties": {"$ref": "#/$defs/CheckTable"},
+    }
+    definitions["BuildTables"]["properties"]["check"] = {
+        **own,
+        "title": "CheckTableOfAll",
+        "additionalProperties": {"$ref": "#/$defs/CheckTableOfModel"},
+    }
 
 
 def _as_toml(definitions: dict[str, Schema]) -> None:

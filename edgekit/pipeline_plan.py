@@ -1,0 +1,260 @@
+"""What an edgekit.toml asks for, as stages: model × recipe × target × precision, and benches.
+
+Nothing is read but recipes and profiles, and nothing is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgekit import hardware, manifest, recipe_files, registry, user_code
+from edgekit.build_file import NO_RECIPE, OUTPUTS, located
+from edgekit.build_types import Bench, Build, BuildFile, ModelTable, Named, Stage
+from edgekit.errors import BuildFileError, EdgekitError
+from edgekit.types import (
+    STATIC_PRECISIONS,
+    DistillStep,
+    Precision,
+    Profile,
+    QuantizeStep,
+    Recipe,
+)
+
+RESULT = ".result.json"
+
+
+def stages(file: BuildFile, *, seed: int = 0, trust: bool = False) -> tuple[Stage, ...]:
+    """Every stage, each after those that it needs; measurements come last.
+
+    Args:
+        file: What `build_file.read` gave.
+        seed: Of every random draw.
+        trust: Load models whose code cannot be known to be safe.
+
+    Raises:
+        BuildFileError: Two tables ask for the same file, a target does not run a precision, or
+            data is lacking.
+    """
+    found: dict[str, Stage] = {}
+    for name in dict.fromkeys(model for build in file.builds for model in build.models):
+        _check_there(file, name)
+    for build in file.builds:
+        for stage in _built(file, build, {"seed": seed, "trust": trust}):
+            _add(file, found, stage)
+    artifacts = [stage for stage in found.values() if stage.kind == "convert"]
+    for bench in file.benches:
+        for stage in _measured(file, bench, artifacts, seed):
+            _add(file, found, stage)
+    return tuple(found.values())
+
+
+def _check_there(file: BuildFile, model: str) -> None:
+    """A model or data that is not there is said before anything else is run."""
+    table = file.models[model]
+    function = user_code.split(table.data) if table.data else None
+    data = function[0] if function else table.data
+    for key, spec in (("path", table.path), ("data", data)):
+        if spec is None:
+            continue
+        place = Path(file.directory) / Path(spec).expanduser()
+        if not place.exists():
+            raise _wrong(
+                file, f"model.{model}.{key}", f"there is no {place}",
+                "correct it; paths are relative to this file",
+            )  # fmt: skip
+
+
+def _add(file: BuildFile, found: dict[str, Stage], stage: Stage) -> None:
+    before = found.setdefault(stage.name, stage)
+    if msgspec.structs.replace(stage, where=before.where) != before:
+        raise _wrong(
+            file,
+            stage.where,
+            f"writes {stage.outputs[0]}, which {before.where} writes with other options",
+            "give both the same options, or take the combination out of one of them",
+        )
+
+
+def _built(file: BuildFile, build: Build, common: Mapping[str, Any]) -> Iterator[Stage]:
+    for model, recipe, target in product(build.models, build.recipes, build.targets):
+        profile = hardware.load(located(Path(file.directory), target.spec))
+        steps = _recipe(file, recipe)
+        place = f"{OUTPUTS}/{model}/{recipe.name}/{target.name}"
+        made = _compressed(file, build, (model, recipe, target), steps, place, common)
+        if made:
+            yield made
+        for given in build.precisions:
+            precision = given or _planned(steps) or profile.precision.default
+            _check(file, build, model, profile, precision)
+            yield _converted(
+                file, build, (model, recipe, target), profile, precision, place, made, common
+            )
+
+
+Combination = tuple[str, Named, Named]
+"""Model, recipe and target."""
+
+
+def _compressed(
+    file: BuildFile,
+    build: Build,
+    combination: Combination,
+    recipe: Recipe | None,
+    place: str,
+    common: Mapping[str, Any],
+) -> Stage | None:
+    if recipe is None:
+        return None
+    model, named, target = combination
+    table = file.models[model]
+    trains = any(map(recipe_files.trains, recipe.step))
+    distils = any(isinstance(step, DistillStep) for step in recipe.step)
+    if trains and table.data is None:
+        raise _wrong(
+            file, f"model.{model}", f"has no data, and the recipe {recipe.name} trains",
+            'add data = "FILE.npz" with training data',
+        )  # fmt: skip
+    output = f"{place}/{model}.keras"
+    return Stage(
+        name=f"compress {output}",
+        kind="compress",
+        where=build.key,
+        model=model,
+        recipe=named.name,
+        target=target.name,
+        options={
+            "model": table.path,
+            "recipe": named.spec,
+            "target": target.spec,
+            **_data(table),
+            "teacher": table.teacher if distils else None,
+            "loss": table.loss if trains else None,
+            "augment": table.augment if trains else None,
+            "epochs": build.epochs if trains else None,
+            "output": output,
+            **common,
+        },
+        outputs=_sealed(output),
+    )
+
+
+def _converted(
+    file: BuildFile,
+    build: Build,
+    combination: Combination,
+    profile: Profile,
+    precision: Precision,
+    place: str,
+    source: Stage | None,
+    common: Mapping[str, Any],
+) -> Stage:
+    model, recipe, target = combination
+    facts = registry.artifact_format(profile.format)
+    output = f"{place}/{model}-{precision}{facts.suffix}"
+    static = precision in STATIC_PRECISIONS
+    return Stage(
+        name=f"convert {output}",
+        kind="convert",
+        where=build.key,
+        model=model,
+        recipe=recipe.name,
+        target=target.name,
+        precision=precision,
+        options={
+            "model": source.outputs[0] if source else file.models[model].path,
+            "target": target.spec,
+            "precision": precision,
+            **_data(file.models[model]),
+            "input_type": build.input_type if static else None,
+            "output_type": build.output_type if static else None,
+            "batch": build.batch,
+            "max_drop": build.max_drop,
+            "output": output,
+            **common,
+        },
+        outputs=_sealed(output, facts.siblings),
+        needs=(source.name,) if source else (),
+    )
+
+
+def _measured(file: BuildFile, bench: Bench, artifacts: list[Stage], seed: int) -> Iterator[Stage]:
+    for model, target, (device, url) in product(bench.models, bench.targets, bench.devices):
+        chosen = [one for one in artifacts if (one.model, one.target) == (model, target)]
+        if not chosen:
+            continue
+        results = [f"{Path(one.outputs[0]).with_suffix('')}.{device}{RESULT}" for one in chosen]
+        yield Stage(
+            name=f"bench {OUTPUTS}/{model}/*/{target} on {device}",
+            kind="bench",
+            where=bench.key,
+            model=model,
+            target=target,
+            options={
+                "artifacts": [one.outputs[0] for one in chosen],
+                "devices": [url],
+                "threads": bench.threads,
+                "budget_s": bench.budget_s,
+                **_data(file.models[model]),
+                "seed": seed,
+            },
+            outputs=tuple(path for result in results for path in _sealed(result)),
+            needs=tuple(one.name for one in chosen),
+        )
+
+
+def _data(table: ModelTable) -> dict[str, str | None]:
+    return {"data": table.data, "preprocess": table.preprocess, "metric": table.metric}
+
+
+def _sealed(output: str, siblings: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The files of an output, its manifest last."""
+    main = Path(output)
+    parts = (main, *(main.with_suffix(suffix) for suffix in siblings), manifest.path_for(main))
+    return tuple(map(str, parts))
+
+
+def _recipe(file: BuildFile, recipe: Named) -> Recipe | None:
+    if recipe.name == NO_RECIPE:
+        return None
+    return recipe_files.load(located(Path(file.directory), recipe.spec))
+
+
+def _planned(recipe: Recipe | None) -> Precision | None:
+    steps = recipe.step if recipe else ()
+    return next((one.precision for one in steps if isinstance(one, QuantizeStep)), None)
+
+
+def _check(
+    file: BuildFile, build: Build, model: str, profile: Profile, precision: Precision
+) -> None:
+    """What would end a stage is said before the first one is run."""
+    supported = profile.precision.supported
+    if precision not in supported:
+        raise _wrong(
+            file, build.key, f"{profile.name} does not run {precision}; it runs"
+            f" {', '.join(supported)}", "take that combination out",
+        )  # fmt: skip
+    if precision in STATIC_PRECISIONS and file.models[model].data is None:
+        raise _wrong(
+            file, f"model.{model}",
+            f"has no data, and {precision} for {profile.name} needs calibration data",
+            'add data = "FILE.npz", or another precision to the [[build]]',
+        )  # fmt: skip
+    if build.max_drop is not None and file.models[model].data is None:
+        raise _wrong(
+            file, f"model.{model}", f"has no data, which max_drop of {build.key} needs",
+            'add data = "FILE.npz"',
+        )  # fmt: skip
+    try:
+        registry.converter_reference(profile.format)
+    except EdgekitError as error:
+        raise type(error)(f"{file.path}: {build.key}: {error.message}", error.fix) from None
+
+
+def _wrong(file: BuildFile, where: str, what: str, fix: str) -> BuildFileError:
+    return BuildFileError(f"{file.path}: {where}: {what}", fix)

@@ -1,0 +1,81 @@
+"""Puts a stage's outputs where they belong, with manifests that speak of this project's files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from edgekit import files, hashing, manifest, stage_work
+from edgekit.build_file import OUTPUTS
+from edgekit.build_types import Stage, StageInput, StageState
+from edgekit.run_state import PLACING, States
+from edgekit.types import Manifest
+
+
+def place(
+    directory: Path,
+    states: States,
+    stage: Stage,
+    work: Path,
+    state: StageState,
+) -> None:
+    """Moves outputs into place, manifests last, and remembers them.
+
+    What is about to be moved is remembered first: a run that is killed in between leaves files
+    that the next one knows to be its own.
+
+    Args:
+        directory: Of edgekit.toml.
+        states: Of all stages.
+        stage: Whose outputs they are.
+        work: Where they are now.
+        state: The stage's key, inputs and gate.
+
+    Raises:
+        OutputError: They cannot be put there.
+    """
+    waiting = directory / OUTPUTS / PLACING
+    shutil.rmtree(waiting, ignore_errors=True)
+    waiting.mkdir(parents=True)
+    copies = {path: waiting / str(number) for number, path in enumerate(stage.outputs)}
+    for path, copy in copies.items():
+        shutil.copyfile(stage_work.staged(work, stage.kind, path), copy)
+        if path.endswith(manifest.SUFFIX) and stage.kind != "bench":
+            copy.write_bytes(_own(directory, stage, copy.read_bytes()))
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+    pending = {path: hashing.sha256_file(copy) for path, copy in copies.items()}
+    before = states.stages.get(stage.name)
+    kept = before.outputs if before else {}
+    states.keep(stage.name, StageState(key="", outputs=kept, pending=pending))
+    files.publish([(copy, directory / path) for path, copy in copies.items()])
+    states.keep(stage.name, msgspec.structs.replace(state, outputs=pending))
+    shutil.rmtree(waiting, ignore_errors=True)
+
+
+def values(given: tuple[StageInput, ...]) -> Mapping[str, str]:
+    """Inputs as they are remembered."""
+    return {one.role: one.value for one in given}
+
+
+def _own(directory: Path, stage: Stage, encoded: bytes) -> bytes:
+    """A manifest as this project's own run would have written it.
+
+    The same outputs may have been made for another project: names of files are this one's.
+    """
+    written = msgspec.json.decode(encoded, type=Manifest)
+    source = stage.options["model"]
+    data = written.data
+    if data:
+        data = msgspec.structs.replace(data, spec=stage.options["data"])
+    own = msgspec.structs.replace(
+        written,
+        command=stage_work.command(stage.kind, stage.options),
+        model_name=stage.model,
+        source=msgspec.structs.replace(written.source, path=source),
+        parents=manifest.lineage(directory / source)[1],
+        data=data,
+    )
+    return manifest.encode(own)

@@ -1,0 +1,116 @@
+"""What an edgekit.toml asks for, as stages."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgekit import build_file, pipeline_plan
+from edgekit.errors import BuildFileError, UserError
+
+MODEL = '[model.m]\npath = "m.keras"\n'
+DATA = 'data = "d.npz"\n'
+
+
+@pytest.fixture
+def stages(tmp_path):
+    for name in ("m.keras", "d.npz"):
+        (tmp_path / name).write_bytes(b"content is not looked at")
+
+    def stages(text, **options):
+        (tmp_path / "edgekit.toml").write_text(text)
+        return pipeline_plan.stages(build_file.read(tmp_path / "edgekit.toml"), **options)
+
+    return stages
+
+
+def names(found):
+    return [one.name for one in found]
+
+
+def test_the_matrix_is_written_out_with_compressed_models_first(stages):
+    text = MODEL + DATA + '[[build]]\nmodel = "m"\nrecipe = ["none", "channels50-int8"]\n'
+    found = stages(text + 'target = ["host", "host-openvino"]\n')
+    assert names(found) == [
+        "convert build/m/none/host/m-fp32.tflite",
+        "convert build/m/none/host-openvino/m-fp32.xml",
+        "compress build/m/channels50-int8/host/m.keras",
+        "convert build/m/channels50-int8/host/m-int8.tflite",
+        "compress build/m/channels50-int8/host-openvino/m.keras",
+        "convert build/m/channels50-int8/host-openvino/m-int8.xml",
+    ]
+    assert found[3].needs == (found[2].name,)
+    assert found[3].options["model"] == "build/m/channels50-int8/host/m.keras"
+    assert found[5].outputs == (
+        "build/m/channels50-int8/host-openvino/m-int8.xml",
+        "build/m/channels50-int8/host-openvino/m-int8.bin",
+        "build/m/channels50-int8/host-openvino/m-int8.xml.edgekit.json",
+    )
+
+
+def test_a_given_precision_wins_over_what_recipe_and_profile_plan(stages):
+    text = MODEL + DATA + '[[build]]\nmodel = "m"\nrecipe = "channels50-int8"\nprecision = "fp16"\n'
+    assert names(stages(text))[-1] == "convert build/m/channels50-int8/host/m-fp16.tflite"
+
+
+def test_integer_inputs_are_asked_of_static_precisions_alone(stages):
+    text = MODEL + DATA + '[[build]]\nmodel = "m"\nprecision = ["fp32", "int8"]\n'
+    fp32, int8 = stages(text + 'input_type = "int8"\n')
+    assert fp32.options["input_type"] is None
+    assert int8.options["input_type"] == "int8"
+
+
+def test_a_measurement_needs_every_artifact_of_its_target_and_comes_last(stages):
+    text = MODEL + DATA + '[[build]]\nmodel = "m"\nrecipe = ["none", "channels50-int8"]\n'
+    *_, bench = stages(text + '[[bench]]\ntarget = "host"\ndevice = "local"\n')
+    assert bench.kind == "bench"
+    assert bench.needs == (
+        "convert build/m/none/host/m-fp32.tflite",
+        "convert build/m/channels50-int8/host/m-int8.tflite",
+    )
+    assert [path for path in bench.outputs if path.endswith("result.json")] == [
+        "build/m/none/host/m-fp32.local.result.json",
+        "build/m/channels50-int8/host/m-int8.local.result.json",
+    ]
+
+
+def test_equal_requests_of_two_tables_are_one(stages):
+    text = MODEL + '[[build]]\nmodel = "m"\n[[build]]\nmodel = "m"\nprecision = ["fp32", "fp16"]\n'
+    assert len(stages(text)) == 2
+
+
+def test_two_tables_that_want_one_file_differently_are_refused(stages):
+    text = MODEL + '[[build]]\nmodel = "m"\n[[build]]\nmodel = "m"\nbatch = 4\n'
+    with pytest.raises(BuildFileError, match=r"build\[1\].*which build\[0\] writes"):
+        stages(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[[build]]\nmodel = "m"\nprecision = "int8"\n', "needs calibration data"),
+        ('[[build]]\nmodel = "m"\ntarget = "cortex-m7"\n', "cortex-m7 needs calibration data"),
+        ('[[build]]\nmodel = "m"\nmax_drop = "1%"\n', "max_drop of build[0] needs"),
+        ('[[build]]\nmodel = "m"\nrecipe = "distill-channels50-int8"\n', "trains"),
+        (
+            '[[build]]\nmodel = "m"\ntarget = "host-openvino"\nprecision = "int8-dynamic"\n',
+            "host-openvino does not run int8-dynamic; it runs",
+        ),
+    ],
+)
+def test_what_would_end_a_stage_is_said_before_any_runs(stages, text, told):
+    with pytest.raises(BuildFileError) as caught:
+        stages(MODEL + text)
+    assert told in caught.value.message
+    assert caught.value.fix
+
+
+def test_a_target_whose_converter_is_still_to_come_is_said(stages):
+    with pytest.raises(UserError, match=r"build\[0\].*no converter"):
+        stages(MODEL + DATA + '[[build]]\nmodel = "m"\ntarget = "jetson-orin-nano"\n')
+
+
+@pytest.mark.parametrize(("name", "key"), [("m.keras", "path"), ("d.npz", "data")])
+def test_a_file_that_is_not_there_is_named_with_its_key(stages, tmp_path, name, key):
+    (tmp_path / name).unlink()
+    with pytest.raises(BuildFileError, match=rf"model\.m\.{key}: there is no .*{name}"):
+        stages(MODEL + DATA + '[[build]]\nmodel = "m"\n')
