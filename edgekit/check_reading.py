@@ -32,9 +32,10 @@ def read(results: Sequence[str | Path]) -> tuple[Figures, ...]:
     """
     found = [figures for path in results for figures in _read(Path(path))]
     measured = {figures.sha256 for figures in found if figures.device is not None}
-    return tuple(
+    distinct = [
         figures for figures in found if figures.device is not None or figures.sha256 not in measured
-    )
+    ]
+    return tuple(_with_source(figures, distinct) for figures in distinct)
 
 
 def key(figures: Figures) -> tuple[str | None, ...]:
@@ -73,7 +74,10 @@ def _read(path: Path) -> Iterable[Figures]:
     if path.suffix == ".json" or (sealed and sealed.artifact.format == "bench"):
         return list(_report(path, sealed))
     if sealed is None:
-        raise UserError(f"{path} has no manifest ({manifest.path_for(path).name})", _NOT_A_RESULT)
+        raise UserError(
+            f"{path} has no manifest ({manifest.path_for(path).name})",
+            f"edgekit bench {path} -o R.result.json, and check that",
+        )
     return [_from_manifest(path, sealed)]
 
 
@@ -153,6 +157,27 @@ def _from_result(path: Path, result: Result) -> Figures:
         conditions=_conditions(result),
         elsewhere=_is_elsewhere(device),
         warnings=(*([] if result.complete else [INTERRUPTED]), *result.warnings),
+    )
+
+
+def _with_source(figures: Figures, others: Sequence[Figures]) -> Figures:
+    """Adds what the model itself gives, where only its float artifact tells.
+
+    That one agrees with the model, or convert would not have written it. One of the same target
+    and device comes first.
+    """
+    if figures.source_accuracy is not None:
+        return figures
+    floats = [
+        one
+        for one in others
+        if (one.model, one.recipe, one.precision) == (figures.model, None, "fp32") and one.accuracy
+    ]
+    floats.sort(key=lambda one: place(one) != place(figures))
+    if not floats:
+        return figures
+    return msgspec.structs.replace(
+        figures, source_accuracy=floats[0].accuracy, float_artifact=floats[0].artifact
     )
 
 
