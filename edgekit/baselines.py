@@ -27,7 +27,10 @@ def read(path: str | Path) -> Baseline:
     where = Path(path)
     if not where.exists():
         raise UserError(f"there is no baseline {where}", _MAKE_ONE)
-    return json_files.read(where, Baseline, SCHEMA, _MAKE_ONE)
+    found = json_files.read(where, Baseline, SCHEMA, _MAKE_ONE)
+    for entry in found.entries:
+        check_reading.check_sane(where, entry.figures)
+    return found
 
 
 def match(checked: Sequence[Figures], baseline: Baseline) -> list[BaselineEntry | None]:

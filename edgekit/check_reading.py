@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +14,8 @@ from edgekit.types import ArtifactInfo, BenchReport, DeviceInfo, Manifest, Resul
 
 BENCH_SCHEMA = "edgekit.bench/1"
 _NOT_A_RESULT = "name what edgekit bench -o wrote, or an artifact with its manifest beside it"
+LEAST_S, MOST_S = 1e-12, 1e9
+"""No inference takes less than a picosecond or more than thirty years."""
 INTERRUPTED = "the measurement was interrupted before its end"
 _NOT_THE_RUNTIME = ("edgekit", "numpy", "python")
 
@@ -55,6 +56,35 @@ def label(figures: Figures) -> str:
     target = f" for {figures.target}" if figures.target else ""
     device = f" on {figures.device}" if figures.device else ""
     return f"{figures.model}{precision}{recipe}{target}{device}"
+
+
+def check_sane(path: Path, figures: Figures) -> None:
+    """What a type does not say: times are above zero, or no ratio can be told, and sizes counts.
+
+    Raises:
+        UserError: One is not.
+    """
+    times_s = (figures.median_s, *figures.process_medians_s, *(figures.ci95_s or ()))
+    counts = (figures.size_bytes, figures.gzip_bytes, figures.peak_delta_bytes)
+    judged = (figures.accuracy, figures.source_accuracy)
+    wrong = [
+        what
+        for what, is_wrong in (
+            ("a latency that is not above 0 s", any(not _is_time(one) for one in times_s)),
+            ("a negative size", any(one is not None and one < 0 for one in counts)),
+            ("an accuracy of no samples", any(one is not None and one.n < 1 for one in judged)),
+        )
+        if is_wrong
+    ]
+    if wrong:
+        raise UserError(
+            f"{path}: {figures.artifact} has {wrong[0]}",
+            "measure again: edgekit bench … -o R.result.json --force",
+        )
+
+
+def _is_time(value_s: float | None) -> bool:
+    return value_s is None or LEAST_S <= value_s <= MOST_S
 
 
 def measure(figures: Figures, options: str = "") -> str:
@@ -115,19 +145,9 @@ def _report(path: Path, sealed: Manifest | None) -> Iterator[Figures]:
     if not report.results:
         raise UserError(f"{path} holds no result", f"measure again: edgekit bench … -o {path}")
     for result in report.results:
-        _check_sane(path, result)
-        yield _from_result(path, result)
-
-
-def _check_sane(path: Path, result: Result) -> None:
-    """A type does not say that a time is above zero, and a ratio needs it."""
-    latency = result.latency
-    times_s = (latency.median_s, *latency.process_medians_s, *(latency.ci95_s or ()))
-    if any(time_s is not None and not 0 < time_s < math.inf for time_s in times_s):
-        raise UserError(
-            f"{path}: {result.artifact.path} has a latency that is not above 0 s",
-            f"measure again: edgekit bench … -o {path} --force",
-        )
+        figures = _from_result(path, result)
+        check_sane(path, figures)
+        yield figures
 
 
 def _from_result(path: Path, result: Result) -> Figures:
