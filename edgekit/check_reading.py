@@ -10,12 +10,14 @@ import msgspec
 from edgekit import hardware, json_files, manifest
 from edgekit.check_types import Conditions, Figures
 from edgekit.errors import UserError
-from edgekit.types import ArtifactInfo, BenchReport, DeviceInfo, Manifest, Result
+from edgekit.types import Accuracy, ArtifactInfo, BenchReport, DeviceInfo, Manifest, Result
 
 BENCH_SCHEMA = "edgekit.bench/1"
 _NOT_A_RESULT = "name what edgekit bench -o wrote, or an artifact with its manifest beside it"
 LEAST_S, MOST_S = 1e-12, 1e9
 """No inference takes less than a picosecond or more than thirty years."""
+MOST = 1 << 60
+"""More bytes, samples, or of any metric, than there are."""
 INTERRUPTED = "the measurement was interrupted before its end"
 _NOT_THE_RUNTIME = ("edgekit", "numpy", "python")
 
@@ -71,8 +73,8 @@ def check_sane(path: Path, figures: Figures) -> None:
         what
         for what, is_wrong in (
             ("a latency that is not above 0 s", any(not _is_time(one) for one in times_s)),
-            ("a negative size", any(one is not None and one < 0 for one in counts)),
-            ("an accuracy of no samples", any(one is not None and one.n < 1 for one in judged)),
+            ("a size that is none", any(one is not None and not 0 <= one < MOST for one in counts)),
+            ("an accuracy that is none", any(one is not None and _is_odd(one) for one in judged)),
         )
         if is_wrong
     ]
@@ -81,6 +83,11 @@ def check_sane(path: Path, figures: Figures) -> None:
             f"{path}: {figures.artifact} has {wrong[0]}",
             "measure again: edgekit bench … -o R.result.json --force",
         )
+
+
+def _is_odd(accuracy: Accuracy) -> bool:
+    figures = (accuracy.value, *(accuracy.ci95 or ()))
+    return not 1 <= accuracy.n < MOST or any(abs(one) >= MOST for one in figures)
 
 
 def _is_time(value_s: float | None) -> bool:
