@@ -35,11 +35,13 @@ def source(figures: Figures, limits: Budgets, *, needed: bool) -> Iterator[Gate]
         yield _gate(
             "source",
             f"accuracy cannot be judged: nothing says what the source of {figures.artifact} had",
-            "keep the artifact's manifest beside it, or give --baseline FILE",
+            "check it together with the result of the model's fp32 artifact, convert with"
+            " --max-drop, or give --baseline FILE",
             allowed=limit,
         )
     else:
-        yield _drop(figures, reference, limit, "source")
+        name = f"its float artifact {figures.float_artifact}" if figures.float_artifact else None
+        yield _drop(figures, reference, limit, "source", name)
 
 
 def baseline(figures: Figures, before: Figures, limit: float | None) -> Iterator[Gate]:
@@ -64,7 +66,13 @@ def _no_accuracy(figures: Figures, against: Against, limit: float | None) -> Gat
     return _gate(against, f"accuracy was not measured, {wanted}", fix, allowed=limit)
 
 
-def _drop(figures: Figures, reference: Accuracy, limit: float | None, against: Against) -> Gate:
+def _drop(
+    figures: Figures,
+    reference: Accuracy,
+    limit: float | None,
+    against: Against,
+    name: str | None = None,
+) -> Gate:
     """Whether the accuracy fell by more than is allowed.
 
     On as many samples as the reference the drop itself counts, since these are the same samples;
@@ -90,8 +98,9 @@ def _drop(figures: Figures, reference: Accuracy, limit: float | None, against: A
     doubtful = not broken and not same_samples
     return _gate(
         against,
-        f"{_values(found, reference, against)}: a drop of {drop:.4f}{_sureness(interval)},"
-        f" allowed {'is what chance explains' if limit is None else f'{limit:g}'}",
+        f"{_values(found, reference, name or f'the {against}')}: a drop of"
+        f" {units.metric_change(found.metric, drop, interval)} {_sureness(interval)}, allowed"
+        f" {_allowance(found.metric, limit)}",
         _recover(against) if broken else "compare on the same samples" if doubtful else "",
         outcome="broken" if broken else "warned" if doubtful else "held",
         value=drop,
@@ -100,13 +109,13 @@ def _drop(figures: Figures, reference: Accuracy, limit: float | None, against: A
     )
 
 
-def _values(found: Accuracy, reference: Accuracy, against: Against) -> str:
+def _values(found: Accuracy, reference: Accuracy, whose: str) -> str:
     name = found.metric
     samples = f"n = {found.n}"
     if found.n != reference.n:
         samples = f"n = {found.n}, there {reference.n}: other samples"
     before = units.metric(name, reference.value)
-    return f"{name} {units.metric(name, found.value)}, the {against} has {before} ({samples})"
+    return f"{name} {units.metric(name, found.value)}, {whose} has {before} ({samples})"
 
 
 def _drop_interval(reference: Accuracy, found: Accuracy) -> tuple[float, float] | None:
@@ -119,9 +128,11 @@ def _drop_interval(reference: Accuracy, found: Accuracy) -> tuple[float, float] 
 
 
 def _sureness(interval: tuple[float, float] | None) -> str:
-    if interval is None:
-        return ", without an interval"
-    return f" [{interval[0]:.4f}, {interval[1]:.4f}] (95 %, unpaired)"
+    return "(95 %, unpaired)" if interval else "(without an interval)"
+
+
+def _allowance(metric: str, limit: float | None) -> str:
+    return "is what chance explains" if limit is None else units.metric_change(metric, limit)
 
 
 def _recover(against: Against) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,10 +10,14 @@ import msgspec
 from edgekit import hardware, json_files, manifest
 from edgekit.check_types import Conditions, Figures
 from edgekit.errors import UserError
-from edgekit.types import ArtifactInfo, BenchReport, DeviceInfo, Manifest, Result
+from edgekit.types import Accuracy, ArtifactInfo, BenchReport, DeviceInfo, Manifest, Result
 
 BENCH_SCHEMA = "edgekit.bench/1"
 _NOT_A_RESULT = "name what edgekit bench -o wrote, or an artifact with its manifest beside it"
+LEAST_S, MOST_S = 1e-12, 1e9
+"""No inference takes less than a picosecond or more than thirty years."""
+MOST = 1 << 60
+"""More bytes, samples, or of any metric, than there are."""
 INTERRUPTED = "the measurement was interrupted before its end"
 _NOT_THE_RUNTIME = ("edgekit", "numpy", "python")
 
@@ -32,9 +35,10 @@ def read(results: Sequence[str | Path]) -> tuple[Figures, ...]:
     """
     found = [figures for path in results for figures in _read(Path(path))]
     measured = {figures.sha256 for figures in found if figures.device is not None}
-    return tuple(
+    distinct = [
         figures for figures in found if figures.device is not None or figures.sha256 not in measured
-    )
+    ]
+    return tuple(_with_source(figures, distinct) for figures in distinct)
 
 
 def key(figures: Figures) -> tuple[str | None, ...]:
@@ -56,6 +60,40 @@ def label(figures: Figures) -> str:
     return f"{figures.model}{precision}{recipe}{target}{device}"
 
 
+def check_sane(path: Path, figures: Figures) -> None:
+    """What a type does not say: times are above zero, or no ratio can be told, and sizes counts.
+
+    Raises:
+        UserError: One is not.
+    """
+    times_s = (figures.median_s, *figures.process_medians_s, *(figures.ci95_s or ()))
+    counts = (figures.size_bytes, figures.gzip_bytes, figures.peak_delta_bytes)
+    judged = (figures.accuracy, figures.source_accuracy)
+    wrong = [
+        what
+        for what, is_wrong in (
+            ("a latency that is not above 0 s", any(not _is_time(one) for one in times_s)),
+            ("a size that is none", any(one is not None and not 0 <= one < MOST for one in counts)),
+            ("an accuracy that is none", any(one is not None and _is_odd(one) for one in judged)),
+        )
+        if is_wrong
+    ]
+    if wrong:
+        raise UserError(
+            f"{path}: {figures.artifact} has {wrong[0]}",
+            "measure again: edgekit bench … -o R.result.json --force",
+        )
+
+
+def _is_odd(accuracy: Accuracy) -> bool:
+    figures = (accuracy.value, *(accuracy.ci95 or ()))
+    return not 1 <= accuracy.n < MOST or any(abs(one) >= MOST for one in figures)
+
+
+def _is_time(value_s: float | None) -> bool:
+    return value_s is None or LEAST_S <= value_s <= MOST_S
+
+
 def measure(figures: Figures, options: str = "") -> str:
     """What to type to measure an artifact again."""
     words = ("edgekit bench", figures.artifact, options, "-o R.result.json, and check that")
@@ -73,7 +111,10 @@ def _read(path: Path) -> Iterable[Figures]:
     if path.suffix == ".json" or (sealed and sealed.artifact.format == "bench"):
         return list(_report(path, sealed))
     if sealed is None:
-        raise UserError(f"{path} has no manifest ({manifest.path_for(path).name})", _NOT_A_RESULT)
+        raise UserError(
+            f"{path} has no manifest ({manifest.path_for(path).name})",
+            f"edgekit bench {path} -o R.result.json, and check that",
+        )
     return [_from_manifest(path, sealed)]
 
 
@@ -111,19 +152,9 @@ def _report(path: Path, sealed: Manifest | None) -> Iterator[Figures]:
     if not report.results:
         raise UserError(f"{path} holds no result", f"measure again: edgekit bench … -o {path}")
     for result in report.results:
-        _check_sane(path, result)
-        yield _from_result(path, result)
-
-
-def _check_sane(path: Path, result: Result) -> None:
-    """A type does not say that a time is above zero, and a ratio needs it."""
-    latency = result.latency
-    times_s = (latency.median_s, *latency.process_medians_s, *(latency.ci95_s or ()))
-    if any(time_s is not None and not 0 < time_s < math.inf for time_s in times_s):
-        raise UserError(
-            f"{path}: {result.artifact.path} has a latency that is not above 0 s",
-            f"measure again: edgekit bench … -o {path} --force",
-        )
+        figures = _from_result(path, result)
+        check_sane(path, figures)
+        yield figures
 
 
 def _from_result(path: Path, result: Result) -> Figures:
@@ -153,6 +184,27 @@ def _from_result(path: Path, result: Result) -> Figures:
         conditions=_conditions(result),
         elsewhere=_is_elsewhere(device),
         warnings=(*([] if result.complete else [INTERRUPTED]), *result.warnings),
+    )
+
+
+def _with_source(figures: Figures, others: Sequence[Figures]) -> Figures:
+    """Adds what the model itself gives, where only its float artifact tells.
+
+    That one agrees with the model, or convert would not have written it. One of the same target
+    and device comes first.
+    """
+    if figures.source_accuracy is not None:
+        return figures
+    floats = [
+        one
+        for one in others
+        if (one.model, one.recipe, one.precision) == (figures.model, None, "fp32") and one.accuracy
+    ]
+    floats.sort(key=lambda one: place(one) != place(figures))
+    if not floats:
+        return figures
+    return msgspec.structs.replace(
+        figures, source_accuracy=floats[0].accuracy, float_artifact=floats[0].artifact
     )
 
 

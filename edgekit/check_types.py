@@ -28,7 +28,8 @@ class Conditions(Struct, frozen=True, forbid_unknown_fields=True):
 class Figures(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What is known of one artifact on one device; `device` None: from its manifest alone.
 
-    `source_accuracy` is that of the model which it was made from. `artifact` is where it lay, as
+    `source_accuracy` is that of the model which it was made from, as its manifest says or, where
+    `float_artifact` names one, as its float artifact has it. `artifact` is where it lay, as
     it was named. `process_medians_s` are latencies of fresh processes. `elsewhere`: latency and
     memory were measured on this machine, whose architecture is not the target's.
     """
@@ -50,6 +51,7 @@ class Figures(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     peak_delta_bytes: int | None = None
     accuracy: Accuracy | None = None
     source_accuracy: Accuracy | None = None
+    float_artifact: str | None = None
     conditions: Conditions | None = None
     elsewhere: bool = False
     warnings: tuple[str, ...] = ()

@@ -57,20 +57,20 @@ def seconds(text: str | float) -> float:
     return number
 
 
-def size(text: str | int) -> int:
-    """Bytes: `500000`, `500MB`, `1.5 GB`."""
-    found = 0 if str(text).strip() == "0" else units.parse_size(str(text))
-    if found is None:
-        raise click.BadParameter(f"'{text}' is not a size such as 500MB or 10GB")
-    return found
-
-
 def above_zero(text: str | float) -> float:
     """A finite number above zero."""
     number = _number(str(text))
     if number is None or number <= 0:
         raise click.BadParameter(f"'{text}' is not a number above 0, such as 12.5")
     return number
+
+
+def size(text: str | int) -> int:
+    """Bytes: `500000`, `500MB`, `1.5 GB`."""
+    found = 0 if str(text).strip() == "0" else units.parse_size(str(text))
+    if found is None:
+        raise click.BadParameter(f"'{text}' is not a size such as 500MB or 10GB")
+    return found
 
 
 def batch(text: str) -> str:

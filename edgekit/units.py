@@ -93,6 +93,16 @@ def metric_interval(name: str, value: float, interval: tuple[float, float] | Non
     return f"[{interval[0]:.{decimals}f}, {interval[1]:.{decimals}f}]"
 
 
+def metric_change(name: str, value: float, interval: tuple[float, float] | None = None) -> str:
+    """A change of a metric, as 1.50 points [0.21, 2.79] for shares and as it is for others."""
+    scale, unit, decimals = (100, " points", 2) if name in _PROPORTIONS else (1, "", 4)
+    around = ""
+    if interval is not None:
+        low, high = (f"{scale * edge:.{decimals}f}" for edge in interval)
+        around = f" [{low}, {high}]"
+    return f"{scale * value:.{decimals}f}{unit}{around}"
+
+
 def factor_of(value: float) -> str:
     """A ratio, as 3.21×."""
     return f"{significant(value)}×"

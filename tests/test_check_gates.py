@@ -133,6 +133,15 @@ def test_without_a_limit_a_drop_must_be_more_than_chance_explains(n, outcome):
     assert "(95 %, unpaired)" in gate.line
 
 
+def test_a_drop_is_told_in_points_with_its_interval():
+    # Wilson's intervals by hand are 0.8853 to 0.9217 and 0.8691 to 0.9079, Newcombe's from them.
+    gate = drop(cases.top1(905, 1000), cases.top1(890, 1000), 0.01)
+    assert gate.line.startswith(
+        "top1 89.00 %, the baseline has 90.50 % (n = 1000): a drop of 1.50 "
+    )
+    assert gate.line.endswith("points [-1.17, 4.17] (95 %, unpaired), allowed 1.00 points")
+
+
 def test_the_same_accuracy_is_never_a_drop():
     for limit in (None, 0.0, 0.01):
         gate = drop(cases.top1(900, 1000), cases.top1(900, 1000), limit)
@@ -192,4 +201,7 @@ def test_the_source_is_the_reference_where_its_accuracy_is_known():
     (needed,) = check_accuracy.source(unknown, limits, needed=True)
     assert needed.outcome == "broken"
     assert "--baseline FILE" in needed.fix
+    known = cases.figures(float_artifact="float.tflite")
+    (told,) = check_accuracy.source(known, limits, needed=True)
+    assert "its float artifact float.tflite has 90.50 %" in told.line
     assert list(check_accuracy.source(unknown, limits, needed=False)) == []

@@ -89,6 +89,24 @@ def test_the_manifest_of_other_bytes_is_not_taken():
     assert found.source_accuracy is None
 
 
+def test_the_float_artifact_stands_in_for_a_source_that_nothing_tells_of():
+    accuracy = {"accuracy": cases.top1(95, 100)}
+    float_ = cases.result(artifact={"precision": "fp32", "path": "float.tflite"}, **accuracy)
+    pi = cases.result(
+        artifact={"precision": "fp32", "path": "pi.tflite"}, device={"target": "pi"}, **accuracy
+    )
+    small = cases.result()
+    path = cases.write_report(Path("r.json"), pi, float_, small)
+    *_, found = check_reading.read([path])
+    assert found.source_accuracy == cases.top1(95, 100)
+    assert found.float_artifact == "float.tflite", "of the same target and device"
+    (alone,) = check_reading.read([cases.write_report(Path("s.json"), small)])
+    assert (alone.source_accuracy, alone.float_artifact) == (None, None)
+    compressed = cases.result(recipe="lossless", artifact={"precision": "fp32"})
+    *_, found = check_reading.read([cases.write_report(Path("t.json"), compressed, small)])
+    assert found.source_accuracy is None, "a compressed model is not the source"
+
+
 def test_a_directory_gives_each_result_and_each_artifact_that_has_none():
     measured = artifact("build/kws/none/host/kws-int8.tflite", b"one")
     sha256 = manifest.read(measured).artifact.sha256

@@ -66,6 +66,12 @@ WRONG = [
     (["bench", "m", "--threads", "0"], ["'--threads'", "0", "x>=1"]),
     (["bench", "m", "--budget", "inf"], ["'--budget'", "'inf'", "above 0"]),
     (["bench", "m", "--budget", "-3"], ["'--budget'", "'-3'"]),
+    (["check"], ["missing argument 'RESULT…'"]),
+    (["check", "r", "--max-drop", "200%"], ["'--max-drop'", "0.01 or 1%"]),
+    (["check", "r", "--max-size-bytes", "0"], ["'--max-size-bytes'", "x>=1"]),
+    (["check", "r", "--max-latency-ms", "0"], ["'--max-latency-ms'", "above 0, such as 12.5"]),
+    (["check", "r", "--tolerance", "x"], ["'--tolerance'", "percentage"]),
+    (["baseline", "update"], ["missing argument 'RESULT…'"]),
     (["profiles", "show"], ["missing argument 'NAME'"]),
 ]
 
@@ -315,6 +321,10 @@ def test_dry_run_writes_nothing_and_says_what_would_be_written(
         (["convert", "m", "-o", "o.xml"], 2, "does not end in .tflite"),
         (["profiles", "show", "raspberry"], 1, "did you mean"),
         (["profiles", "show", "no/such.toml"], 1, "no/such.toml"),
+        (["check", "gone.json", "--max-drop", "1%"], 1, "there is no gone.json"),
+        (["check", "m.tflite", "--max-drop", "1%"], 1, "m.tflite has no manifest"),
+        (["check", "m.tflite"], 1, "nothing says what is allowed"),
+        (["baseline", "update", "m.tflite", "-o", "b.json"], 1, "m.tflite has no manifest"),
         (["schema", "manfest"], 2, "did you mean manifest?"),
         (["inspect", "no.keras"], 1, "no.keras"),
         (["inspect", "no.keras", "--target", "toaster"], 1, "toaster"),

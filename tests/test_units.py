@@ -79,3 +79,8 @@ def test_a_shown_size_is_within_half_a_per_cent_and_has_at_most_four_digits(valu
     factor = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}[unit]
     assert math.isclose(float(number) * factor, value, rel_tol=0.0051)
     assert len(re.sub(r"\D", "", number)) <= 4
+
+
+def test_a_change_of_a_share_is_in_points_and_others_are_as_they_are():
+    assert units.metric_change("top1", 0.015, (0.0021, 0.0279)) == "1.50 points [0.21, 2.79]"
+    assert units.metric_change("mse", 0.015) == "0.0150"
