@@ -121,7 +121,7 @@ def suffix_of(facts: registry.Format, emit: Emit | None) -> str:
 def _io_types(
     profile: Profile,
     precision: Precision,
-    emit: Emit | None = None,
+    emit: Emit | None,
     input_type: IoType | None,
     output_type: IoType | None,
 ) -> tuple[IoType, IoType]:
