@@ -21,6 +21,7 @@ from rich.table import Table
 
 NAMES = (
     "startup",
+    "noop_run",
     "conversion_overhead",
     "bench_fidelity",
     "accuracy",

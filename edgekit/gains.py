@@ -75,8 +75,18 @@ def of_conversion(source: Path, precision: Precision, target: str) -> tuple[Clai
     """
     profile = hardware.load(target)
     earlier = [claim for claim in _recorded(source) if claim.step not in (QUANTIZE, CONVERT)]
-    moved = [claim if claim.target == profile.name else _anew(claim, profile) for claim in earlier]
+    moved = [anew(claim, profile) for claim in earlier]
     return (*moved, _looked_up(CONVERT, precision, None, profile))
+
+
+def anew(claim: Claim, profile: Profile) -> Claim:
+    """What a claim says for another target; what was counted stays."""
+    if claim.target == profile.name:
+        return claim
+    if claim.technique is None:
+        return msgspec.structs.replace(claim, target=profile.name)
+    found = _looked_up(claim.step, claim.technique, claim.share, profile)
+    return msgspec.structs.replace(found, macs=claim.macs)
 
 
 def sentences(made: Sequence[Claim]) -> list[str]:
@@ -167,13 +177,6 @@ def _looked_up(
     unknown = [_plain(figure) for figure, value in figures.items() if value is None]
     note = f"not known: {', '.join(unknown)}" if unknown else ""
     return msgspec.structs.replace(made, **figures, sources=told, note=note)
-
-
-def _anew(claim: Claim, profile: Profile) -> Claim:
-    if claim.technique is None:
-        return msgspec.structs.replace(claim, target=profile.name)
-    found = _looked_up(claim.step, claim.technique, claim.share, profile)
-    return msgspec.structs.replace(found, macs=claim.macs)
 
 
 def _recorded(source: Path) -> tuple[Claim, ...]:

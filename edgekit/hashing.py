@@ -1,7 +1,7 @@
 """SHA-256 of files, directories and requests, remembered for large files.
 
-The hash of a large file is remembered by path, size, times and inode in the user's cache
-directory, so that an unchanged model is not read again; `--rehash` forgets them.
+The hash of a large file or directory is remembered by path, size, times and inode in the user's
+cache directory, so that an unchanged model is not read again; `--rehash` forgets them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +36,12 @@ def sha256_file(path: Path) -> str:
     status = path.stat()
     if status.st_size < REMEMBERED_FROM_BYTES:
         return sha256_bytes(path.read_bytes())
-    times = (status.st_mtime_ns, status.st_ctime_ns)
-    key = sha256_json([str(path.resolve()), status.st_size, times, status.st_ino])
-    memory = cache_directory() / "hashes" / key
-    if memory.is_file() and len(known := memory.read_text()) == 64:
-        return known
-    with path.open("rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    _remember(memory, digest)
-    return digest
+
+    def digest() -> str:
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+
+    return _remembered([str(path.resolve()), *_identity(status)], digest)
 
 
 def forget_hashes() -> None:
@@ -63,15 +60,37 @@ def file_ref(path: Path) -> FileRef:
     if not path.is_dir():
         return FileRef(str(path), sha256_file(path), path.stat().st_size)
     inside = sorted(entry for entry in path.rglob("*") if entry.is_file())
-    listing = [(entry.relative_to(path).as_posix(), sha256_file(entry)) for entry in inside]
-    size_bytes = sum(entry.stat().st_size for entry in inside)
-    return FileRef(str(path), sha256_listing(listing), size_bytes)
+    states = [(entry.relative_to(path).as_posix(), *_identity(entry.stat())) for entry in inside]
+    size_bytes = sum(size for _, size, *_ in states)
+
+    def digest() -> str:
+        return sha256_listing(
+            (name, sha256_file(entry)) for (name, *_), entry in zip(states, inside, strict=True)
+        )
+
+    if size_bytes < REMEMBERED_FROM_BYTES:
+        return FileRef(str(path), digest(), size_bytes)
+    return FileRef(str(path), _remembered([str(path.resolve()), states], digest), size_bytes)
 
 
 def cache_directory() -> Path:
     """Where edgekit remembers things between runs."""
     base = os.environ.get("EDGEKIT_CACHE") or os.environ.get("XDG_CACHE_HOME")
     return Path(base or Path.home() / ".cache") / "edgekit"
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
+    """What differs, as a rule, once a file was written to: size, times and inode."""
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def _remembered(identity: list[Any], compute: Callable[[], str]) -> str:
+    memory = cache_directory() / "hashes" / sha256_json(identity)
+    if memory.is_file() and len(known := memory.read_text()) == 64:
+        return known
+    digest = compute()
+    _remember(memory, digest)
+    return digest
 
 
 def _remember(memory: Path, digest: str) -> None:

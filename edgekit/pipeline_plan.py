@@ -183,6 +183,8 @@ def _converted(
 
 
 def _measured(file: BuildFile, bench: Bench, artifacts: list[Stage], seed: int) -> Iterator[Stage]:
+    for _, url in bench.devices:
+        _check_device(file, bench, url)
     for model, target, (device, url) in product(bench.models, bench.targets, bench.devices):
         chosen = [one for one in artifacts if (one.model, one.target) == (model, target)]
         if not chosen:
@@ -254,6 +256,13 @@ def _check(
         registry.converter_reference(profile.format)
     except EdgekitError as error:
         raise type(error)(f"{file.path}: {build.key}: {error.message}", error.fix) from None
+
+
+def _check_device(file: BuildFile, bench: Bench, url: str) -> None:
+    try:
+        registry.target(url.partition("://")[0])
+    except EdgekitError as error:
+        raise type(error)(f"{file.path}: {bench.key}.device: {error.message}", error.fix) from None
 
 
 def _wrong(file: BuildFile, where: str, what: str, fix: str) -> BuildFileError:

@@ -47,7 +47,9 @@ class _Run:
         self._waiting = list(stages)
         self._reports: dict[str, StageReport] = {}
         self._going: dict[Future[Obtained], _Going] = {}
-        self._runs = Runs(judge.directory, judge.kept, judge.force, Event(), set(), tell)
+        self._runs = Runs(
+            judge.directory, judge.kept, judge.force, judge.key_now, set(), Event(), set(), tell
+        )
 
     def finished(self) -> list[StageReport]:
         """Runs everything; whatever ends this also ends every process that was started."""
@@ -134,7 +136,8 @@ class _Run:
 
     def _settle(self, report: StageReport) -> None:
         self._reports[report.name] = report
-        self._tell(f"{report.name}: {report.status}" + (f" ({report.why})" if report.why else ""))
+        if report.status != "up to date" or report.gate:
+            self._tell(f"{report.name}: {report.status} ({report.why})")
 
 
 class _Going(NamedTuple):

@@ -48,6 +48,11 @@ class Judge:
             self.states.may_place(stage, force=self.force)
         return Verdict(key, given, why)
 
+    def key_now(self, stage: Stage) -> str:
+        """A stage's key by what its inputs are now, whatever they were when the run began."""
+        given = stage_keys.inputs(stage, Hashes(self.directory), self.states.stages)
+        return stage_keys.key(stage, given)
+
     def _why(self, stage: Stage, key: str, given: tuple[StageInput, ...]) -> str | None:
         before = self.states.stages.get(stage.name)
         if self.force:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from edgekit import files, hashing, manifest, stage_work
-from edgekit.build_file import OUTPUTS
+from edgekit import files, gains, hardware, hashing, manifest, stage_work
+from edgekit.build_file import OUTPUTS, located
 from edgekit.build_types import Stage, StageInput, StageState
 from edgekit.run_state import PLACING, States
 from edgekit.types import Manifest
@@ -78,4 +78,21 @@ def _own(directory: Path, stage: Stage, encoded: bytes) -> bytes:
         parents=manifest.lineage(directory / source)[1],
         data=data,
     )
-    return manifest.encode(own)
+    return manifest.encode(_for_target(directory, stage, own))
+
+
+def _for_target(directory: Path, stage: Stage, written: Manifest) -> Manifest:
+    """What a compressed model's manifest says of a target, said of this stage's own."""
+    if stage.kind != "compress":
+        return written
+    target = located(directory, stage.options["target"])
+    profile = hardware.load(target)
+    claims = tuple(gains.anew(claim, profile) for claim in written.claims)
+    others = set(gains.warnings(written.claims))
+    kept = (text for text in written.warnings if text not in others)
+    return msgspec.structs.replace(
+        written,
+        profile=hardware.reference(target),
+        claims=claims,
+        warnings=(*gains.warnings(claims), *kept),
+    )

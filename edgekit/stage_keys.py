@@ -7,9 +7,8 @@ in another project, has the same key.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -42,14 +41,14 @@ class Hashes:
         place = self._directory / spec
         if not place.exists():
             raise ModelError(f"there is no {place}", "check the path")
-        return self._remember("model", spec, [place], lambda: _model_sha256(place))
+        return self._remember("model", spec, lambda: [place], lambda: _model_sha256(place))
 
     def data(self, spec: str) -> str:
         """SHA-256 of what is known of the data before it is opened."""
         function = user_code.split(spec)
         place = self._directory / Path(function[0] if function else spec).expanduser()
         return self._remember(
-            "data", spec, [place], lambda: spec_hashes.data_sha256(spec, self._directory)
+            "data", spec, lambda: [place], lambda: spec_hashes.data_sha256(spec, self._directory)
         )
 
     def function(self, spec: str) -> str:
@@ -60,33 +59,46 @@ class Hashes:
         return self._remember(
             "function",
             spec,
-            [self._directory / function[0]],
+            lambda: [self._directory / function[0]],
             lambda: f"{spec_hashes.function_sha256(spec, self._directory)}:{function[1]}",
         )
 
     def recipe(self, spec: str) -> str:
         """SHA-256 of what a recipe says, and of the teacher that it names."""
         where = located(self._directory, spec)
-        recipe = recipe_files.load(where)
-        teachers = [one.teacher for one in recipe.step if isinstance(one, DistillStep)]
-        hashes = [self.model(one) for one in teachers if one]
-        return self._remember(
-            "recipe",
-            spec,
-            [recipe_files.place(where)],
-            lambda: hashing.sha256_json([recipe_files.sha256(recipe), hashes]),
-        )
+
+        def compute() -> str:
+            recipe = recipe_files.load(where)
+            teachers = [one.teacher for one in recipe.step if isinstance(one, DistillStep)]
+            hashes = [self.model(one) for one in teachers if one]
+            return hashing.sha256_json([recipe_files.sha256(recipe), hashes])
+
+        return self._remember("recipe", spec, lambda: [recipe_files.place(where)], compute)
+
+    def channel_multiple(self, spec: str) -> str:
+        """All that compression takes of a profile: targets that agree in it share their models."""
+        self.target(spec)
+        return str(hardware.load(located(self._directory, spec)).channel_multiple)
 
     def target(self, spec: str) -> str:
         """SHA-256 of what a profile says."""
         where = located(self._directory, spec)
         return self._remember(
-            "target", spec, hardware.paths(where), lambda: hardware.reference(where).sha256
+            "target",
+            spec,
+            lambda: hardware.paths(where),
+            lambda: hardware.reference(where).sha256,
         )
 
-    def _remember(self, kind: str, spec: str, read: Sequence[Path], compute: Any) -> str:
+    def _remember(
+        self,
+        kind: str,
+        spec: str,
+        read: Callable[[], Sequence[Path]],
+        compute: Callable[[], str],
+    ) -> str:
         if (kind, spec) not in self._known:
-            self.paths.update(dict.fromkeys(read))
+            self.paths.update(dict.fromkeys(read()))
             self._known[kind, spec] = compute()
         return self._known[kind, spec]
 
@@ -162,7 +174,8 @@ def _without_place(output: tuple[str, str]) -> tuple[str, str]:
 
 def _named(stage: Stage, hashes: Hashes) -> Iterator[StageInput]:
     readers = {
-        "recipe": hashes.recipe, "target": hashes.target, "data": hashes.data,
+        "recipe": hashes.recipe, "data": hashes.data,
+        "target": hashes.channel_multiple if stage.kind == "compress" else hashes.target,
         "metric": hashes.function, "teacher": hashes.model, "loss": hashes.function,
         "augment": hashes.function,
     }  # fmt: skip

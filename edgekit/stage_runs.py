@@ -16,7 +16,7 @@ import msgspec
 
 from edgekit import stage_work
 from edgekit.build_types import Stage, Status
-from edgekit.errors import EdgekitError, from_refusal, is_refusal
+from edgekit.errors import EdgekitError, UserError, from_refusal, is_refusal
 from edgekit.locking import Stopped
 from edgekit.store import Store
 from edgekit.workers import Worker, WorkerBug
@@ -40,12 +40,15 @@ class Obtained(NamedTuple):
 class Runs:
     """What the stages of one run share.
 
-    `stop` ends what is waiting; `living` are the processes of stages, to be ended then.
+    `key_now` says what a stage's key is by now; `made` are the keys of what this run has made.
+    `stop` ends what is waiting, `living` are the processes of stages, to be ended then.
     """
 
     directory: Path
     store: Store
     force: bool
+    key_now: Callable[[Stage], str]
+    made: set[str]
     stop: threading.Event
     living: set[int]
     tell: Callable[[str], None]
@@ -89,24 +92,35 @@ def obtain(runs: Runs, stage: Stage, key: str, work: Path) -> Obtained:
 def _obtain(runs: Runs, stage: Stage, key: str, work: Path) -> Obtained:
     if stage.kind == "bench":  # a measurement is no function of its inputs: none is shared
         return Obtained("built", work, gate=_run(runs, stage, work))
-    waits = lambda: runs.tell(f"{stage.name}: another run makes the same; waiting for it")  # noqa: E731
+    waits = lambda: runs.tell(f"{stage.name}: the same is being made elsewhere; waiting for it")  # noqa: E731
     with runs.store.locked(key, stopped=runs.stop.is_set, on_wait=waits):
         taken = work / "taken"
         taken.mkdir()
-        found = None if runs.force else runs.store.take(key, taken, runs.tell)
+        again = runs.force and key not in runs.made
+        found = None if again else runs.store.take(key, taken, runs.tell)
         if found:
             return Obtained("cached", taken, gate=found.gate)
         made = work / "made"
         made.mkdir()
         gate = _run(runs, stage, made)
+        _check_inputs(runs, stage, key)
         names = [Path(path).name for path in stage.outputs]
         runs.store.put(key, stage.kind, stage.name, made, names, gate)
+        runs.made.add(key)
         if runs.store.take(key, taken, runs.tell) is None:
             raise EdgekitError(
                 f"the cache {runs.store.directory} does not keep what is written to it",
                 "name another with --cache-dir",
             )
         return Obtained("built", taken, gate=gate)
+
+
+def _check_inputs(runs: Runs, stage: Stage, key: str) -> None:
+    """What was made of changed inputs must not be kept under the key of the earlier ones."""
+    if runs.key_now(stage) != key:
+        raise UserError(
+            "an input was changed while it was being read; nothing was kept", "run it again"
+        )
 
 
 def _run(runs: Runs, stage: Stage, work: Path) -> str | None:

@@ -102,7 +102,10 @@ def test_two_runs_of_one_project_wait_for_each_other(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_interrupted_ends_its_processes_and_keeps_what_is_whole(tmp_path, number):
     file, marker = cases.project(tmp_path, cases.fp32_and_fp16()), f"end-{number}-{os.getpid()}"
+    # Where the tests themselves run in a shell's background, SIGINT is ignored, and stays so.
+    before = signal.signal(number, signal.default_int_handler)
     process = cases.start(file, tmp_path / "cache", marker=marker)
+    signal.signal(number, before)
     deadline = time.monotonic() + 60
     while len(cases.marked(marker)) < 3:  # the run, a stage, a worker of the stage
         assert time.monotonic() < deadline
