@@ -50,7 +50,7 @@ def _size_growth(figures: Figures, before: Figures) -> Gate:
 
 
 def _size_of(figures: Figures) -> str:
-    """The size in words; C is measured as text, and what it takes in flash is the linker's to say."""
+    """The size in words; C is measured as text: its flash is for the linker to say."""
     of = " of the C sources, as text" if figures.artifact.endswith(C_SUFFIX) else ""
     return f"size{of} {_bytes(figures.size_bytes)}"
 
