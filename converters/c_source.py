@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit import tflite_file
-from edgekit.converters import c_files, c_golden, c_interface, c_model, c_text
+from edgekit.converters import c_files, c_golden, c_interface, c_model, c_reference, c_text
 from edgekit.converters.c_types import Port
 
 SIBLINGS = (".c", "_golden.h", "_main.c")
@@ -50,12 +49,14 @@ class Emitter:
         """
         path, main = Path(model), Path(header)
         name = c_text.identifier(main.stem)
-        parsed = tflite_file.read(path)
+        parsed = c_reference.read(path)
+        running = c_reference.interpreter(path)
+        c_reference.check_shapes(running, parsed.main)
         source = c_model.write(parsed, name, origin, main.name)
         ports = (*source.inputs, *source.outputs)
         names = c_interface.names(parsed)
         vectors = _integers(
-            c_golden.record(path, names.inputs, Path(samples) if samples else None, seed, spec),
+            c_golden.record(running, names.inputs, Path(samples) if samples else None, seed, spec),
             source.inputs,
             source.outputs,
         )
