@@ -14,7 +14,7 @@ import pytest
 import edgekit
 from edgekit import conversion, manifest
 from edgekit.cli import main
-from edgekit.errors import ConversionError, OutputError, UsageError
+from edgekit.errors import ConversionError, EdgekitError, OutputError, UsageError
 
 TESTS = Path(__file__).parent
 WARNINGS = ("-Wall", "-Wextra", "-pedantic", "-Wconversion", "-Werror")
@@ -257,6 +257,33 @@ DEFAULTS = {
     "input_type": None, "output_type": None, "batch": "1", "max_drop": None, "simplify": True,
     "seed": 0, "trust": False,
 }  # fmt: skip
+
+
+def test_bench_says_that_c_is_run_by_its_own_program(small, tmp_path, capsys):
+    edgekit.convert(small, emit="c", output=tmp_path / "m.h")
+    assert main(["bench", str(tmp_path / "m.h")]) == 1
+    assert "build NAME_main.c" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda graph: setattr(graph.tensors[0].quantization, "zeroPoint", [300]), "300"),
+        (lambda graph: setattr(graph.tensors[1].quantization, "scale", [0.0]), "scale of 0"),
+        (lambda graph: setattr(graph.tensors[1], "shape", [1, 9]), r"\(1, 9\) in the file"),
+        (lambda graph: setattr(graph.tensors[1].quantization, "scale", [1e-30]), "factor of"),
+    ],
+)
+def test_a_damaged_model_ends_in_one_line(tmp_path, spoil, words):
+    graph = int8_graphs.Graph()
+    x, y = graph.int8((1, 4)), graph.int8((1, 4), 0.1)
+    graph.add("RELU", [x], [y], version=2)
+    spoil(graph)
+    source = tmp_path / "spoilt.tflite"
+    source.write_bytes(graph.finish([x], [y]))
+    with pytest.raises(EdgekitError, match=words):
+        edgekit.convert(source, emit="c", output=tmp_path / "m.h")
+    assert names(tmp_path) == ["spoilt.tflite"]
 
 
 def test_memory_is_printed(small, tmp_path, capsys):
