@@ -54,6 +54,7 @@ def check(graph: Graph) -> None:
         ConversionError: A layer computes in another type, or an input or output has one.
     """
     _check_quantization(graph)
+    _check_outputs(graph)
     for operator in graph.operators:
         for index in operator.outputs:
             tensor = graph.tensors[index]
@@ -72,6 +73,17 @@ def check(graph: Graph) -> None:
                     " outputs",
                     "convert with --input-type int8 --output-type int8",
                 )
+
+
+def _check_outputs(graph: Graph) -> None:
+    computed = {index for operator in graph.operators for index in operator.outputs}
+    for index in graph.outputs:
+        if index not in computed or graph.outputs.count(index) > 1:
+            raise ConversionError(
+                f"output '{graph.tensors[index].name}' is an input, a constant or another output"
+                " again, and --emit c writes what layers compute",
+                "remove that output from the model",
+            )
 
 
 def _check_quantization(graph: Graph) -> None:

@@ -286,6 +286,28 @@ def test_a_damaged_model_ends_in_one_line(tmp_path, spoil, words):
     assert names(tmp_path) == ["spoilt.tflite"]
 
 
+def test_an_output_that_no_layer_computes_is_refused(tmp_path):
+    graph = int8_graphs.Graph()
+    x, y = graph.int8((1, 4)), graph.int8((1, 4))
+    graph.add("RELU", [x], [y], version=2)
+    source = tmp_path / "through.tflite"
+    source.write_bytes(graph.finish([x], [y, x]))
+    with pytest.raises(ConversionError, match="output 't0' is an input"):
+        edgekit.convert(source, emit="c", output=tmp_path / "m.h")
+
+
+def test_a_layer_that_works_on_a_constant_is_refused(tmp_path):
+    graph = int8_graphs.Graph()
+    constant, x = graph.int8((1, 4), 0.05, 0, [1, 2, 3, 4]), graph.int8((1, 4))
+    half, y = graph.int8((1, 4)), graph.int8((1, 4), 0.1)
+    graph.add("RELU", [constant], [half], version=2)
+    graph.add("ADD", [x, half], [y], version=2)
+    source = tmp_path / "constant.tflite"
+    source.write_bytes(graph.finish([x], [y]))
+    with pytest.raises(ConversionError, match="works on a constant"):
+        edgekit.convert(source, emit="c", output=tmp_path / "m.h")
+
+
 def test_memory_is_printed(small, tmp_path, capsys):
     assert main(["convert", str(small), "--emit", "c", "-o", str(tmp_path / "m.h")]) == 0
     shown = capsys.readouterr().out
