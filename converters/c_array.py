@@ -78,6 +78,8 @@ class Emitter:
                 "golden_vectors": vectors.count,
                 "golden_origin": vectors.origin,
             },
+            "warnings": [],
+            "environment": {},
         }
 
 

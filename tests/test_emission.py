@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -306,6 +307,18 @@ def test_a_layer_that_works_on_a_constant_is_refused(tmp_path):
     source.write_bytes(graph.finish([x], [y]))
     with pytest.raises(ConversionError, match="works on a constant"):
         edgekit.convert(source, emit="c", output=tmp_path / "m.h")
+
+
+def test_the_c_is_run_here_where_there_is_a_compiler(small, tmp_path, monkeypatch):
+    with_compiler = edgekit.convert(small, emit="c", output=tmp_path / "a" / "m.h")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    without = edgekit.convert(small, emit="c", output=tmp_path / "b" / "m.h")
+    assert any("the C was not run; build m_main.c" in text for text in without.warnings)
+    assert without.environment["c_compiler"] is None
+    if shutil.which("cc", path=os.defpath):
+        assert with_compiler.environment["c_compiler"]
+        assert not any("not run" in text for text in with_compiler.warnings)
+    assert with_compiler.steps == without.steps
 
 
 def test_memory_is_printed(small, tmp_path, capsys):
