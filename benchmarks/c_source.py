@@ -1,7 +1,7 @@
 """What standalone C costs on this machine: against LiteRT's reference kernels and XNNPACK.
 
 Needs EDGEKIT_DATA and gcc. One thread, random input, all contenders in turn in every round; the
-ratio is of the fastest call of each, which other load on the machine disturbs least. The C is plain:
+ratio is of the fastest call of each, which other load disturbs least. The C is plain:
 on a microcontroller it competes with reference kernels, not with XNNPACK's SIMD.
 """
 

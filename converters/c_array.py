@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgekit import arena, tflite_file
+from edgekit import arena
 from edgekit.arena_types import TflmArena
-from edgekit.converters import c_files, c_golden, c_graph, c_interface, c_micro, c_text
+from edgekit.converters import c_files, c_golden, c_graph, c_interface, c_micro, c_reference, c_text
 from edgekit.converters.c_types import Port
 from edgekit.errors import ConversionError
 
@@ -40,7 +40,8 @@ class Emitter:
         """
         path, main = Path(model), Path(header)
         name = c_text.identifier(main.stem)
-        parsed = tflite_file.read(path)
+        parsed = c_reference.read(path)
+        running = c_reference.interpreter(path)
         graph = parsed.main
         inputs = c_graph.ports(graph.inputs, graph, "INPUT")
         outputs = c_graph.ports(graph.outputs, graph, "OUTPUT")
@@ -48,7 +49,7 @@ class Emitter:
         resolver = c_micro.resolver(name, origin, parsed)
         names = c_interface.names(parsed)
         vectors = c_golden.record(
-            path, names.inputs, Path(samples) if samples else None, seed, spec
+            running, names.inputs, Path(samples) if samples else None, seed, spec
         )
         planned, content = arena.tflm(graph), path.read_bytes()
         ports = (*inputs, *outputs)
@@ -77,6 +78,8 @@ class Emitter:
                 "golden_vectors": vectors.count,
                 "golden_origin": vectors.origin,
             },
+            "warnings": [],
+            "environment": {},
         }
 
 

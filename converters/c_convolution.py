@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.converters import c_quantities, c_text, c_windows
-from edgekit.converters.c_operands import constant, option, refuse, shape
+from edgekit.converters.c_operands import check_32_bits, constant, option, refuse, shape
 from edgekit.converters.c_types import Emitted, Operation
 from edgekit.tflite_file import Tensor
 
@@ -73,6 +73,7 @@ def _emitted(
 ) -> Emitted:
     """The layer's structure and constants; `shared`: one multiplier for all channels."""
     weights = _weights(op)
+    _check_sums(op, channels)
     factors, shifts = _multipliers(op, 1 if shared else channels, exact=not shared)
     names = {key: f"{op.label}_{key}" for key in ("weights", "bias", "multiplier", "shift")}
     constants = (
@@ -124,6 +125,19 @@ def _multipliers(
         products = [float(x.scales[0] * scale) for scale in scales]
     found = [c_quantities.multiplier(product / c_quantities.scale(y)) for product in products]
     return np.array([m for m, _ in found], np.int32), np.array([s for _, s in found], np.int8)
+
+
+def _check_sums(op: Operation, channels: int) -> None:
+    """No sum and no output leaves 32 bits, whatever the input."""
+    x, y, weights = op.inputs[0], op.outputs[0], _weights(op)
+    assert x is not None, "checked by the caller"
+    values = np.abs(constant(op, weights, np.int8).astype(np.int64))
+    depthwise = op.operator.name == "DEPTHWISE_CONV_2D"
+    taps = values.reshape(-1, channels).T if depthwise else values.reshape(channels, -1)
+    largest = 255 * taps.sum(1) + np.abs(_bias(op, channels).astype(np.int64))
+    factor = c_quantities.scale(x) * weights.scales.astype(float) / c_quantities.scale(y)
+    check_32_bits(op, float(largest.max()))
+    check_32_bits(op, float((largest * factor).max()))
 
 
 def _arithmetic(op: Operation, x: Tensor, y: Tensor, activation: int) -> dict[str, int | str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgekit.converters import c_quantities, c_text
-from edgekit.converters.c_operands import constant, four_axes, option, refuse, shape
+from edgekit.converters.c_operands import check_32_bits, constant, four_axes, option, refuse, shape
 from edgekit.converters.c_types import Emitted, Operation
 from edgekit.tflite_file import Tensor
 
@@ -21,6 +21,7 @@ def add(op: Operation) -> Emitted:
         "b": c_quantities.scale(b) / larger,
         "out": larger / ((1 << ADD_HEADROOM_BITS) * c_quantities.scale(y)),
     }
+    check_32_bits(op, 256 * larger / c_quantities.scale(y))
     members = _members(op, a, b)
     for key, factor in factors.items():
         members[f"{key}_multiplier"], members[f"{key}_shift"] = c_quantities.multiplier(factor)
@@ -31,6 +32,7 @@ def mul(op: Operation) -> Emitted:
     """The product of two tensors. The runtime computes its factor in single precision."""
     a, b, y = *_operands(op), op.outputs[0]
     factor = float(a.scales[0] * b.scales[0] / y.scales[0])
+    check_32_bits(op, 255 * 255 * factor)
     members = _members(op, a, b)
     members["multiplier"], members["shift"] = c_quantities.multiplier(factor)
     return _emitted("mul", op, members)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from edgekit import chunks
@@ -34,12 +34,12 @@ class Golden:
 
 
 def record(
-    path: Path, names: list[str], samples: Path | None, seed: int, spec: str | None
+    running: Interpreter, names: list[str], samples: Path | None, seed: int, spec: str | None
 ) -> Golden:
     """Runs samples through a `.tflite`, one at a time.
 
     Args:
-        path: The model.
+        running: The model.
         names: The names under which the samples hold its inputs, in the model's order.
         samples: Float samples (see edgekit.chunks); None for random ones.
         seed: Of the random samples.
@@ -48,11 +48,7 @@ def record(
     Returns:
         Vectors in the types of the model's inputs and outputs.
     """
-    interpreter = Interpreter(
-        str(path), experimental_op_resolver_type=OpResolverType.BUILTIN_REF, num_threads=1
-    )
-    interpreter.allocate_tensors()
-    details = interpreter.get_input_details()
+    details = running.get_input_details()
     count = _count(details)
     if samples is None:
         random = np.random.default_rng(seed)
@@ -70,15 +66,15 @@ def record(
             for row in picked
         ]
         origin = f"calibration samples of {spec}, drawn with seed {seed}"
-    answers = [_answer(interpreter, vector) for vector in given]
+    answers = [_answer(running, vector) for vector in given]
     return Golden(tuple(zip(*given, strict=True)), tuple(zip(*answers, strict=True)), origin)
 
 
-def _answer(interpreter: Interpreter, vector: list[Values]) -> list[Values]:
-    for detail, values in zip(interpreter.get_input_details(), vector, strict=True):
-        interpreter.set_tensor(detail["index"], values)
-    interpreter.invoke()
-    return [interpreter.get_tensor(d["index"]).copy() for d in interpreter.get_output_details()]
+def _answer(running: Interpreter, vector: list[Values]) -> list[Values]:
+    for detail, values in zip(running.get_input_details(), vector, strict=True):
+        running.set_tensor(detail["index"], values)
+    running.invoke()
+    return [running.get_tensor(d["index"]).copy() for d in running.get_output_details()]
 
 
 def _count(details: list[dict[str, Any]]) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
+
 from edgekit.converters import c_text
 from edgekit.converters.c_operands import refuse, shape
 from edgekit.converters.c_types import Layout, Operation, Port
@@ -51,6 +53,8 @@ def check(graph: Graph) -> None:
     Raises:
         ConversionError: A layer computes in another type, or an input or output has one.
     """
+    _check_quantization(graph)
+    _check_outputs(graph)
     for operator in graph.operators:
         for index in operator.outputs:
             tensor = graph.tensors[index]
@@ -69,6 +73,33 @@ def check(graph: Graph) -> None:
                     " outputs",
                     "convert with --input-type int8 --output-type int8",
                 )
+
+
+def _check_outputs(graph: Graph) -> None:
+    computed = {index for operator in graph.operators for index in operator.outputs}
+    for index in graph.outputs:
+        if index not in computed or graph.outputs.count(index) > 1:
+            raise ConversionError(
+                f"output '{graph.tensors[index].name}' is an input, a constant or another output"
+                " again, and --emit c writes what layers compute",
+                "remove that output from the model",
+            )
+
+
+def _check_quantization(graph: Graph) -> None:
+    for tensor in graph.tensors:
+        if not (tensor.scales > 0).all():
+            raise ConversionError(
+                f"tensor '{tensor.name}' has a scale of {tensor.scales.min():g}, which is not above"
+                " 0",
+                "quantize the model again",
+            )
+        outside = tensor.zero_points[np.abs(tensor.zero_points + 0.5) > 128]
+        if tensor.dtype == "int8" and outside.size:
+            raise ConversionError(
+                f"tensor '{tensor.name}' has the zero point {outside[0]}; int8 has -128 to 127",
+                "quantize the model again",
+            )
 
 
 def ports(indices: Sequence[int], graph: Graph, side: str) -> tuple[Port, ...]:

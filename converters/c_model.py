@@ -86,10 +86,15 @@ def _collect(kernel: str, found: dict[str, str]) -> None:
 
 def _constants(operations: tuple[Operation, ...], emitted: list[Emitted]) -> list[str]:
     return [
-        "\n".join([f"/* {c_text.comment(operation.layer)} */", *entry.constants])
+        "\n".join([f"/* {_title(operation)} */", *entry.constants])
         for operation, entry in zip(operations, emitted, strict=True)
         if entry.constants
     ]
+
+
+def _title(operation: Operation) -> str:
+    """The layer's name; of a fused one, whose name lists all that went into it, the first part."""
+    return c_text.comment(operation.layer.partition(";")[0], 90)
 
 
 def _arena(size_bytes: int) -> list[str]:
@@ -112,7 +117,7 @@ def _invoke(
     lines.append("    }")
     for operation, entry in zip(operations, emitted, strict=True):
         if entry.statements:
-            lines += ["", f"    /* {c_text.comment(operation.layer)} */"]
+            lines += ["", f"    /* {_title(operation)} */"]
             lines += [f"    {statement}" for statement in entry.statements]
     return "\n".join([*lines, "", "    return 0;", "}"])
 

@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 
 from edgekit.converters.c_types import Operation
 from edgekit.errors import ConversionError
+from edgekit.flatbuffer import Malformed
 from edgekit.tflite_file import Tensor
+
+MAX_HELD = float(1 << 30)
+"""Half of what an int32_t holds: what is added to a bounded number still fits."""
 
 
 def refuse(op: Operation, what: str, fix: str = "") -> NoReturn:
@@ -24,7 +28,12 @@ def refuse(op: Operation, what: str, fix: str = "") -> NoReturn:
 def option(op: Operation, number: int, code: str = "b", default: int = 0) -> int:
     """An integer of the operator's options, by its number in the schema."""
     found = op.operator.options
-    return default if found is None else found.scalar(number, code, default)
+    if found is None:
+        return default
+    try:
+        return found.scalar(number, code, default)
+    except Malformed as error:
+        refuse(op, f"has damaged options ({error})", "get the file again")
 
 
 def real_option(op: Operation, number: int) -> float:
@@ -46,7 +55,20 @@ def constant(op: Operation, tensor: Tensor | None, kind: type[np.generic]) -> ND
     """
     if tensor is None or not tensor.data.size:
         refuse(op, "has an operand that is not a constant of this file")
+    if tensor.data.size != tensor.elements * np.dtype(kind).itemsize:
+        refuse(op, f"has a sparse or packed operand of {tensor.data.size} bytes")
     return np.frombuffer(tensor.data.tobytes(), np.dtype(kind).newbyteorder("<"))
+
+
+def check_32_bits(op: Operation, largest: float) -> None:
+    """Refuses what could leave 32-bit integers, where C and LiteRT alike would be undefined.
+
+    Args:
+        op: The operation.
+        largest: A bound for what it may have to hold.
+    """
+    if not largest < MAX_HELD:
+        refuse(op, f"may compute numbers up to {largest:.3g}, beyond 32 bits", "quantize it again")
 
 
 def four_axes(op: Operation, sizes: tuple[int, ...]) -> tuple[int, int, int, int]:

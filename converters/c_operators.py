@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edgekit.converters import c_convolution, c_elementwise, c_pooling, c_shapes, c_tables
+from edgekit.converters.c_operands import refuse
 from edgekit.converters.c_types import Emitted, Operation
 from edgekit.errors import ConversionError
 
@@ -32,6 +33,9 @@ OPERATORS: dict[str, Emit] = {
     "SQUEEZE": c_shapes.reshape,
 }
 
+TAKES_CONSTANTS = frozenset({"ADD", "CONCATENATION", "MUL"})
+"""Operators any of whose inputs may be a constant."""
+
 
 def supported(operation: Operation) -> None:
     """Refuses an operator that has no C.
@@ -54,4 +58,6 @@ def emit(operation: Operation) -> Emitted:
     Raises:
         ConversionError: It has options of which no C can be made.
     """
+    if operation.operator.name not in TAKES_CONSTANTS and not operation.sources[0]:
+        refuse(operation, "works on a constant or on memory that it keeps")
     return OPERATORS[operation.operator.name](operation)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from edgekit.converters import c_quantities, c_text, c_windows
-from edgekit.converters.c_operands import constant, option, refuse, shape
+from edgekit.converters.c_operands import check_32_bits, constant, option, refuse, shape
 from edgekit.converters.c_types import Emitted, Operation
 
 POOL_WIDTH, POOL_HEIGHT, POOL_ACTIVATION = 3, 4, 5
@@ -30,6 +30,8 @@ def mean(op: Operation) -> Emitted:
     assert x is not None, "LiteRT loads no mean without input"
     sizes = shape(x)
     outer, count, inner = _split(op, sizes)
+    check_32_bits(op, 255.0 * count)
+    check_32_bits(op, 255 * _ratio(op))
     factor, shift = _divided(*c_quantities.multiplier(_ratio(op)), count)
     layer = c_text.structure(
         "mean_layer",

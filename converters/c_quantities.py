@@ -15,18 +15,28 @@ from edgekit.errors import ConversionError
 from edgekit.tflite_file import Tensor
 
 INT8_LOW, INT8_HIGH = -128, 127
+MAX_SHIFT = 30
 NONE, RELU, RELU_N1_TO_1, RELU6 = 0, 1, 2, 3
 """Fused activations, as the file numbers them."""
 
 
 def multiplier(real: float) -> tuple[int, int]:
-    """A factor as m · 2^(shift − 31), m in [2^30, 2^31); (0, 0) for one that is next to none."""
+    """A factor as m · 2^(shift − 31), m in [2^30, 2^31); (0, 0) for one that is next to none.
+
+    Raises:
+        ConversionError: It is too large, or negative.
+    """
     if real == 0:
         return 0, 0
     fraction, shift = math.frexp(real)
     fixed = round_half_away(fraction * (1 << 31))
     if fixed == 1 << 31:
         fixed, shift = fixed // 2, shift + 1
+    if shift > MAX_SHIFT or fixed < 0:
+        raise ConversionError(
+            f"the model's scales ask for a factor of {real:g}, which int8 arithmetic does not have",
+            "quantize the model again",
+        )
     return (0, 0) if shift < -31 else (fixed, shift)
 
 

@@ -13,8 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit import tflite_file
-from edgekit.converters import c_files, c_golden, c_interface, c_model, c_text
+from edgekit.converters import (
+    c_checking,
+    c_files,
+    c_golden,
+    c_interface,
+    c_model,
+    c_reference,
+    c_text,
+)
 from edgekit.converters.c_types import Port
 
 SIBLINGS = (".c", "_golden.h", "_main.c")
@@ -43,19 +50,23 @@ class Emitter:
             origin: What the files were made from and by.
 
         Returns:
-            files (the main one first), inputs, outputs (TensorSpecs as plain data) and facts.
+            files (the main one first), inputs, outputs (TensorSpecs as plain data), facts, warnings
+            and environment: the compiler with which the golden vectors were run here.
 
         Raises:
             ConversionError: A layer has no C; nothing was written.
+            ParityError: The C does not give the golden outputs.
         """
         path, main = Path(model), Path(header)
         name = c_text.identifier(main.stem)
-        parsed = tflite_file.read(path)
+        parsed = c_reference.read(path)
+        running = c_reference.interpreter(path)
+        c_reference.check_shapes(running, parsed.main)
         source = c_model.write(parsed, name, origin, main.name)
         ports = (*source.inputs, *source.outputs)
         names = c_interface.names(parsed)
         vectors = _integers(
-            c_golden.record(path, names.inputs, Path(samples) if samples else None, seed, spec),
+            c_golden.record(running, names.inputs, Path(samples) if samples else None, seed, spec),
             source.inputs,
             source.outputs,
         )
@@ -71,6 +82,9 @@ class Emitter:
         }
         for place, text in texts.items():
             place.write_text(text, encoding="ascii")
+        checked = c_checking.check(
+            main.with_suffix(".c"), c_interface.sibling(main, "_main.c"), main.parent.parent
+        )
         return {
             "files": [str(place) for place in texts],
             "inputs": c_interface.specs(source.inputs, names.inputs),
@@ -81,6 +95,8 @@ class Emitter:
                 "golden_vectors": vectors.count,
                 "golden_origin": vectors.origin,
             },
+            "warnings": [checked.warning] if checked.warning else [],
+            "environment": {"c_compiler": checked.compiler},
         }
 
 

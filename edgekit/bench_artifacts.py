@@ -155,6 +155,11 @@ def _not_an_artifact(path: Path) -> ModelError:
             f"{path} is a model, not an artifact that runs on a device ({known})",
             f"edgekit convert {path} --target host -o {path.stem}.tflite, then bench that",
         )
+    if path.suffix in (".h", ".c", ".cc"):
+        return ModelError(
+            f"{path} is C, which runs where it was compiled for, and bench runs {known}",
+            "build NAME_main.c (or .cc) and run it there; bench the .tflite, made without --emit",
+        )
     if path.suffix == ".bin" and path.with_suffix(".xml").is_file():
         return ModelError(f"{path} holds only weights", f"bench {path.with_suffix('.xml')}")
     return ModelError(

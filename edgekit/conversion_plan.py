@@ -44,10 +44,10 @@ def resolve(
     batch: str,
     max_drop: float | None,
     simplify: bool,
-    emit: Emit | None = None,
     output: Path,
     seed: int,
     trust: bool,
+    emit: Emit | None = None,
 ) -> tuple[ConversionPlan, ModelFile, Profile]:
     """Every default filled in, and everything refused that can be refused without the model.
 

@@ -44,6 +44,8 @@ class Emitted:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     step: Step
+    warnings: tuple[str, ...]
+    environment: dict[str, Any]
     converted: bool
 
 
@@ -96,6 +98,8 @@ def describe(
         outputs=made.outputs,
         steps=(*(inner.steps if made.converted else ()), Step(made.step.name, detail)),
         claims=inner.claims if made.converted else (),
+        warnings=(*inner.warnings, *made.warnings),
+        environment={**inner.environment, **made.environment},
     )
 
 
@@ -123,6 +127,8 @@ def _emitted(
         building.specs(answer["inputs"]),
         building.specs(answer["outputs"]),
         Step(f"emit {resolved.emit}", answer["facts"]),
+        tuple(answer["warnings"]),
+        answer["environment"],
         converted,
     )
 

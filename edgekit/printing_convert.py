@@ -62,6 +62,8 @@ def _facts(made: Manifest, output: Path) -> Iterator[tuple[str, printing.Cell]]:
     memory = _memory(made)
     if memory:
         yield "memory", memory
+    if made.environment.get("c_compiler"):
+        yield "run here", f"golden vectors equal, compiled by {made.environment['c_compiler']}"
     simplified = _simplified(made)
     if simplified:
         yield "simplified", simplified

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 import edgekit
 from edgekit import conversion, manifest
 from edgekit.cli import main
-from edgekit.errors import ConversionError, OutputError, UsageError
+from edgekit.errors import ConversionError, EdgekitError, OutputError, UsageError
 
 TESTS = Path(__file__).parent
 WARNINGS = ("-Wall", "-Wextra", "-pedantic", "-Wconversion", "-Werror")
@@ -257,6 +258,67 @@ DEFAULTS = {
     "input_type": None, "output_type": None, "batch": "1", "max_drop": None, "simplify": True,
     "seed": 0, "trust": False,
 }  # fmt: skip
+
+
+def test_bench_says_that_c_is_run_by_its_own_program(small, tmp_path, capsys):
+    edgekit.convert(small, emit="c", output=tmp_path / "m.h")
+    assert main(["bench", str(tmp_path / "m.h")]) == 1
+    assert "build NAME_main.c" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda graph: setattr(graph.tensors[0].quantization, "zeroPoint", [300]), "300"),
+        (lambda graph: setattr(graph.tensors[1].quantization, "scale", [0.0]), "scale of 0"),
+        (lambda graph: setattr(graph.tensors[1], "shape", [1, 9]), r"\(1, 9\) in the file"),
+        (lambda graph: setattr(graph.tensors[1].quantization, "scale", [1e-30]), "factor of"),
+    ],
+)
+def test_a_damaged_model_ends_in_one_line(tmp_path, spoil, words):
+    graph = int8_graphs.Graph()
+    x, y = graph.int8((1, 4)), graph.int8((1, 4), 0.1)
+    graph.add("RELU", [x], [y], version=2)
+    spoil(graph)
+    source = tmp_path / "spoilt.tflite"
+    source.write_bytes(graph.finish([x], [y]))
+    with pytest.raises(EdgekitError, match=words):
+        edgekit.convert(source, emit="c", output=tmp_path / "m.h")
+    assert names(tmp_path) == ["spoilt.tflite"]
+
+
+def test_an_output_that_no_layer_computes_is_refused(tmp_path):
+    graph = int8_graphs.Graph()
+    x, y = graph.int8((1, 4)), graph.int8((1, 4))
+    graph.add("RELU", [x], [y], version=2)
+    source = tmp_path / "through.tflite"
+    source.write_bytes(graph.finish([x], [y, x]))
+    with pytest.raises(ConversionError, match="output 't0' is an input"):
+        edgekit.convert(source, emit="c", output=tmp_path / "m.h")
+
+
+def test_a_layer_that_works_on_a_constant_is_refused(tmp_path):
+    graph = int8_graphs.Graph()
+    constant, x = graph.int8((1, 4), 0.05, 0, [1, 2, 3, 4]), graph.int8((1, 4))
+    half, y = graph.int8((1, 4)), graph.int8((1, 4), 0.1)
+    graph.add("RELU", [constant], [half], version=2)
+    graph.add("ADD", [x, half], [y], version=2)
+    source = tmp_path / "constant.tflite"
+    source.write_bytes(graph.finish([x], [y]))
+    with pytest.raises(ConversionError, match="works on a constant"):
+        edgekit.convert(source, emit="c", output=tmp_path / "m.h")
+
+
+def test_the_c_is_run_here_where_there_is_a_compiler(small, tmp_path, monkeypatch):
+    with_compiler = edgekit.convert(small, emit="c", output=tmp_path / "a" / "m.h")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    without = edgekit.convert(small, emit="c", output=tmp_path / "b" / "m.h")
+    assert any("the C was not run; build m_main.c" in text for text in without.warnings)
+    assert without.environment["c_compiler"] is None
+    if shutil.which("cc", path=os.defpath):
+        assert with_compiler.environment["c_compiler"]
+        assert not any("not run" in text for text in with_compiler.warnings)
+    assert with_compiler.steps == without.steps
 
 
 def test_memory_is_printed(small, tmp_path, capsys):

@@ -301,3 +301,41 @@ def test_concatenation_is_bit_exact(equals, seed, axis, parts):
     y = graph.int8(out, 0.05, 7)
     graph.add("CONCATENATION", xs, [y], version=2, axis=axis)
     equals(graph.finish(xs, [y]), seed)
+
+
+@st.composite
+def dags(draw):
+    """Steps of a graph in which every tensor holds 24 values: (operator, first, second input)."""
+    steps = []
+    for number in range(draw(st.integers(1, 10))):
+        tensors = st.integers(0, number)
+        kind = draw(st.sampled_from(["ADD", "RELU", "RESHAPE", "RESHAPE", "QUANTIZE"]))
+        steps.append((kind, draw(tensors), draw(tensors)))
+    outputs = draw(st.lists(st.integers(1, len(steps)), min_size=1, max_size=3, unique=True))
+    return steps, outputs
+
+
+@settings(EXAMPLES, max_examples=30)
+@given(dags(), SEEDS)
+def test_tensors_that_share_memory_do_not_disturb_each_other(equals, dag, seed):
+    steps, outputs = dag
+    graph = int8_graphs.Graph()
+    shapes = [(1, 24)]
+    found = [graph.int8(shapes[0], 0.05, 3)]
+    for number, (kind, first, second) in enumerate(steps):
+        shape = [(1, 24), (1, 2, 12), (1, 2, 3, 4)][number % 3] if kind == "RESHAPE" else (1, 24)
+        found.append(graph.int8(shape, 0.05, 3))
+        operands = [found[first]]
+        if kind == "RESHAPE":
+            operands.append(graph.int32(shape))
+        else:
+            operands = [_flat(graph, found[index]) for index in (first, second)]
+            operands = operands if kind == "ADD" else operands[:1]
+        graph.add(kind, operands, [found[-1]], version=1 if kind == "RESHAPE" else 2)
+    equals(graph.finish(found[:1], [found[index] for index in outputs]), seed, samples=3)
+
+
+def _flat(graph, tensor):
+    flat = graph.int8((1, 24), 0.05, 3)
+    graph.add("RESHAPE", [tensor, graph.int32((1, 24))], [flat])
+    return flat
