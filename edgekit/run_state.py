@@ -80,12 +80,17 @@ def _inside(directory: Path, place: Path) -> None:
             f"{place} leads out of {home}, through a link",
             f"make {directory / OUTPUTS} a directory of its own",
         )
+    for parent in place.parents:
+        if parent == directory:
+            return
+        if parent.exists() and not parent.is_dir():
+            raise OutputError(f"{parent} is a file, where a directory is to be", "move it away")
 
 
 def _read(path: Path) -> dict[str, StageState]:
     try:
         return dict(msgspec.json.decode(path.read_bytes(), type=RunState).stages)
-    except (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, msgspec.MsgspecError):
         return {}
 
 

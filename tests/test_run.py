@@ -262,6 +262,20 @@ def test_outputs_through_a_link_that_leads_elsewhere_are_refused(place):
     assert "through a link" in report.error.message
 
 
+def test_a_file_in_the_place_of_a_directory_is_one_line(place):
+    build = place / "project" / "build"
+    shutil.rmtree(build / "m" / "none")
+    (build / "m" / "none").write_text("mine")
+    report = again(place)
+    assert set(cases.statuses(report).values()) == {"failed"}
+    assert "is a file, where a directory is to be" in report.error.message
+    shutil.rmtree(build)
+    build.write_text("mine")
+    with pytest.raises(UserError, match="it is no directory"):
+        again(place)
+    assert build.read_text() == "mine"
+
+
 def test_a_manifest_of_a_newer_schema_is_no_known_output(place):
     seal = manifest.path_for(artifact(place))
     seal.write_text(seal.read_text().replace("edgekit.manifest/1", "edgekit.manifest/9"))
