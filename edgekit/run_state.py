@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -31,8 +30,12 @@ class States:
         self.stages[name] = state
         encoded = msgspec.json.encode(RunState("edgekit.run-state/1", self.stages))
         staged = self._path.with_suffix(".part")
-        staged.write_bytes(msgspec.json.format(encoded, indent=1))
-        staged.replace(self._path)
+        try:
+            staged.write_bytes(msgspec.json.format(encoded, indent=1))
+            staged.replace(self._path)
+        except OSError:
+            staged.unlink(missing_ok=True)
+            raise
 
     def differs(self, stage: Stage) -> str | None:
         """What has happened to a stage's outputs since it was run; None: nothing."""
@@ -92,8 +95,3 @@ def _read(path: Path) -> dict[str, StageState]:
         return dict(msgspec.json.decode(path.read_bytes(), type=RunState).stages)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, msgspec.MsgspecError):
         return {}
-
-
-def hashes(directory: Path, paths: Sequence[str]) -> dict[str, str]:
-    """The SHA-256 of outputs as they stand."""
-    return {path: hashing.sha256_file(directory / path) for path in paths}
