@@ -13,7 +13,6 @@ from pathlib import Path
 from edgekit import (
     build_file,
     depfile,
-    files,
     locking,
     pipeline_plan,
     pipeline_report,
@@ -22,6 +21,7 @@ from edgekit import (
     store,
 )
 from edgekit.build_types import RunReport
+from edgekit.errors import OutputError
 from edgekit.pipeline_verdicts import Judge
 from edgekit.run_state import LOCK, States
 from edgekit.stage_keys import Hashes
@@ -85,10 +85,16 @@ def run(
 def _alone(directory: Path, tell: Progress) -> Iterator[None]:
     """One run at a time writes below `build/`."""
     outputs = directory / build_file.OUTPUTS
-    waits = lambda: tell(f"another run is at work in {outputs}; waiting for it")  # noqa: E731
+
+    def waits() -> None:
+        tell(f"another run is at work in {outputs}; waiting for it")
+
     try:
         outputs.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise files.unwritable(outputs, error) from None
+        reason = "it is no directory" if isinstance(error, FileExistsError) else error.strerror
+        raise OutputError(
+            f"cannot write {outputs}: {reason}", "make it a directory that you may write"
+        ) from None
     with locking.locked(outputs / LOCK, on_wait=waits):
         yield

@@ -57,11 +57,11 @@ def _check_there(file: BuildFile, model: str) -> None:
     """A model or data that is not there is said before anything else is run."""
     table = file.models[model]
     function = user_code.split(table.data) if table.data else None
-    data = function[0] if function else table.data
-    for key, spec in (("path", table.path), ("data", data)):
-        if spec is None:
-            continue
-        place = Path(file.directory) / Path(spec).expanduser()
+    named = {"path": Path(table.path)}
+    if table.data:
+        named["data"] = function[0] if function else Path(table.data).expanduser()
+    for key, path in named.items():
+        place = Path(file.directory) / path
         if not place.exists():
             raise _wrong(
                 file, f"model.{model}.{key}", f"there is no {place}",

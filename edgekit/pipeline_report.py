@@ -71,7 +71,7 @@ def _error(reports: Sequence[StageReport]) -> ErrorBody | None:
     skips = sum(one.status == "skipped" for one in reports)
     after = f"; {skips} stages that need it were skipped" if skips else ""
     more = f" (and {len(bad) - 1} more)" if bad[1:] else ""
-    message, _, fix = bad[0].why.partition(". Fix: ")
+    message, _, fix = (bad[0].gate or bad[0].why).partition(". Fix: ")
     kind = {_BUG: "Bug", GateError.exit_code: "GateError"}.get(worst, "UserError")
     return ErrorBody(worst, kind, f"{bad[0].name}: {message}{more}{after}", fix)
 

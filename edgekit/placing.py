@@ -38,7 +38,21 @@ def place(
         OutputError: They cannot be put there.
     """
     waiting = directory / OUTPUTS / PLACING
-    shutil.rmtree(waiting, ignore_errors=True)
+    shutil.rmtree(waiting, ignore_errors=True)  # of a run that was killed
+    try:
+        copies = _copied(directory, stage, work, waiting)
+        pending = {path: hashing.sha256_file(copy) for path, copy in copies.items()}
+        standing = [path for path in stage.outputs if (directory / path).is_file()]
+        before = {path: hashing.sha256_file(directory / path) for path in standing}
+        states.keep(stage.name, StageState(key="", outputs=before, pending=pending))
+        files.publish([(copy, directory / path) for path, copy in copies.items()])
+        states.keep(stage.name, msgspec.structs.replace(state, outputs=pending))
+    finally:
+        shutil.rmtree(waiting, ignore_errors=True)
+
+
+def _copied(directory: Path, stage: Stage, work: Path, waiting: Path) -> dict[str, Path]:
+    """The outputs beside where they will stand, so that each takes its place by a rename."""
     waiting.mkdir(parents=True)
     copies = {path: waiting / str(number) for number, path in enumerate(stage.outputs)}
     for path, copy in copies.items():
@@ -46,13 +60,7 @@ def place(
         if path.endswith(manifest.SUFFIX) and stage.kind != "bench":
             copy.write_bytes(_own(directory, stage, copy.read_bytes()))
         (directory / path).parent.mkdir(parents=True, exist_ok=True)
-    pending = {path: hashing.sha256_file(copy) for path, copy in copies.items()}
-    before = states.stages.get(stage.name)
-    kept = before.outputs if before else {}
-    states.keep(stage.name, StageState(key="", outputs=kept, pending=pending))
-    files.publish([(copy, directory / path) for path, copy in copies.items()])
-    states.keep(stage.name, msgspec.structs.replace(state, outputs=pending))
-    shutil.rmtree(waiting, ignore_errors=True)
+    return copies
 
 
 def values(given: tuple[StageInput, ...]) -> Mapping[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -31,8 +30,12 @@ class States:
         self.stages[name] = state
         encoded = msgspec.json.encode(RunState("edgekit.run-state/1", self.stages))
         staged = self._path.with_suffix(".part")
-        staged.write_bytes(msgspec.json.format(encoded, indent=1))
-        staged.replace(self._path)
+        try:
+            staged.write_bytes(msgspec.json.format(encoded, indent=1))
+            staged.replace(self._path)
+        except OSError:
+            staged.unlink(missing_ok=True)
+            raise
 
     def differs(self, stage: Stage) -> str | None:
         """What has happened to a stage's outputs since it was run; None: nothing."""
@@ -81,15 +84,15 @@ def _inside(directory: Path, place: Path) -> None:
             f"{place} leads out of {home}, through a link",
             f"make {directory / OUTPUTS} a directory of its own",
         )
+    for parent in place.parents:
+        if parent == directory:
+            return
+        if parent.exists() and not parent.is_dir():
+            raise OutputError(f"{parent} is a file, where a directory is to be", "move it away")
 
 
 def _read(path: Path) -> dict[str, StageState]:
     try:
         return dict(msgspec.json.decode(path.read_bytes(), type=RunState).stages)
-    except (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, msgspec.MsgspecError):
         return {}
-
-
-def hashes(directory: Path, paths: Sequence[str]) -> dict[str, str]:
-    """The SHA-256 of outputs as they stand."""
-    return {path: hashing.sha256_file(directory / path) for path in paths}

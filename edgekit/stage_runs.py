@@ -16,7 +16,7 @@ import msgspec
 
 from edgekit import stage_work
 from edgekit.build_types import Stage, Status
-from edgekit.errors import EdgekitError, UserError, from_refusal, is_refusal
+from edgekit.errors import EdgekitError, OutputError, UserError, from_refusal, is_refusal
 from edgekit.locking import Stopped
 from edgekit.store import Store
 from edgekit.workers import Worker, WorkerBug
@@ -92,7 +92,10 @@ def obtain(runs: Runs, stage: Stage, key: str, work: Path) -> Obtained:
 def _obtain(runs: Runs, stage: Stage, key: str, work: Path) -> Obtained:
     if stage.kind == "bench":  # a measurement is no function of its inputs: none is shared
         return Obtained("built", work, gate=_run(runs, stage, work))
-    waits = lambda: runs.tell(f"{stage.name}: the same is being made elsewhere; waiting for it")  # noqa: E731
+
+    def waits() -> None:
+        runs.tell(f"{stage.name}: the same is being made elsewhere; waiting for it")
+
     with runs.store.locked(key, stopped=runs.stop.is_set, on_wait=waits):
         taken = work / "taken"
         taken.mkdir()
@@ -108,7 +111,7 @@ def _obtain(runs: Runs, stage: Stage, key: str, work: Path) -> Obtained:
         runs.store.put(key, stage.kind, stage.name, made, names, gate)
         runs.made.add(key)
         if runs.store.take(key, taken, runs.tell) is None:
-            raise EdgekitError(
+            raise OutputError(
                 f"the cache {runs.store.directory} does not keep what is written to it",
                 "name another with --cache-dir",
             )

@@ -37,7 +37,7 @@ class Store:
 
     def __init__(self, directory: Path) -> None:
         """Nothing is read or made yet."""
-        self.directory = directory
+        self.directory = directory.absolute()
 
     def locked(
         self,

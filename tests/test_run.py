@@ -262,6 +262,20 @@ def test_outputs_through_a_link_that_leads_elsewhere_are_refused(place):
     assert "through a link" in report.error.message
 
 
+def test_a_file_in_the_place_of_a_directory_is_one_line(place):
+    build = place / "project" / "build"
+    shutil.rmtree(build / "m" / "none")
+    (build / "m" / "none").write_text("mine")
+    report = again(place)
+    assert set(cases.statuses(report).values()) == {"failed"}
+    assert "is a file, where a directory is to be" in report.error.message
+    shutil.rmtree(build)
+    build.write_text("mine")
+    with pytest.raises(UserError, match="it is no directory"):
+        again(place)
+    assert build.read_text() == "mine"
+
+
 def test_a_manifest_of_a_newer_schema_is_no_known_output(place):
     seal = manifest.path_for(artifact(place))
     seal.write_text(seal.read_text().replace("edgekit.manifest/1", "edgekit.manifest/9"))
@@ -284,28 +298,35 @@ def test_a_cache_that_cannot_be_made_is_one_line(place, tmp_path):
         cases.run(place / "project" / "edgekit.toml", tmp_path / "file" / "cache")
 
 
-@pytest.mark.parametrize("space", ["16k", "64k"])
-def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(place, tmp_path, space):
+@pytest.mark.parametrize(("full", "pages"), [("cache", 5), ("build", 3), ("build", 5)])
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(place, full, pages):
     namespace = ["-m"] if os.geteuid() == 0 else ["-m", "-U", "-r"]
     probe = subprocess.run(["unshare", *namespace, "true"], capture_output=True, check=False)
     if probe.returncode:
         pytest.skip("no mount namespaces here")
-    full = tmp_path / "full"
-    full.mkdir()
-    shutil.rmtree(place / "project" / "build")
-    script = f'mount -t tmpfs -o size={space} none "$0" && "$@"; echo "rc $?"'
+    project = place / "project"
+    shutil.rmtree(project / "build")
+    where = {"cache": place / "full", "build": project / "build"}[full]
+    where.mkdir()
+    script = (
+        f'mount -t tmpfs -o size={pages * os.sysconf("SC_PAGE_SIZE")} none "$0" && "$@";'
+        ' echo "rc $?"; find "$0" -type f -size +0'
+    )
     done = subprocess.run(
-        ["unshare", *namespace, "sh", "-c", script, full, sys.executable, "-P", "-m", "edgekit",
-         "run", place / "project" / "edgekit.toml", "-q", "--cache-dir", full / "cache"],
+        ["unshare", *namespace, "sh", "-c", script, where, sys.executable, "-P", "-m", "edgekit",
+         "run", project / "edgekit.toml", "-q", "--cache-dir",
+         {"cache": where / "cache", "build": place / "cache"}[full]],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    if "rc 0" in done.stdout:
-        assert space == "64k"  # it was enough after all
-        return
-    assert "rc 1" in done.stdout, done.stderr
+    _, ended, left = done.stdout.partition("rc 1\n")
+    assert ended, (done.stdout, done.stderr)
     assert done.stderr.startswith("error: "), done.stderr
+    assert done.stderr.count("\n") == 1
     assert "No space left on device" in done.stderr
-    assert not list((place / "project" / "build").rglob("*.tflite"))
+    names = [Path(line).name for line in left.splitlines()]
+    assert not [name for name in names if name.startswith(".edgekit-placing") or ".part" in name]
+    artifacts = [name for name in names if name.endswith(".tflite")]
+    assert {f"{name}.edgekit.json" for name in artifacts} <= set(names)
 
 
 def test_a_build_file_that_is_not_there_says_what_writes_one(tmp_path):

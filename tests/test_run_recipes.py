@@ -136,6 +136,8 @@ def test_a_budget_of_a_stage_that_is_not_met_is_code_3_each_time_and_its_outputs
         assert "allowed was 0.5" in convert.gate
         assert bench.status == expected
         assert report.error.code == 3
+        assert "allowed was 0.5" in report.error.message
+        assert "/" not in report.error.message.partition("written to ")[2]  # no place of the cache
         assert (dense.parent / report.artifacts[0].path).is_file()
         assert report.artifacts[0].accuracy.value == 0.0
 
