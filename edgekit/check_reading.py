@@ -169,7 +169,9 @@ def _from_result(path: Path, result: Result) -> Figures:
         precision=artifact.precision,
         target=device.target,
         device=device.url,
-        artifact=artifact.path,
+        artifact=str(
+            next((one for one in _places(path, artifact) if one.is_file()), artifact.path)
+        ),
         sha256=artifact.sha256,
         size_bytes=artifact.size_bytes,
         gzip_bytes=artifact.gzip_bytes,
@@ -235,11 +237,17 @@ def _conditions(result: Result) -> Conditions:
 
 def _manifest_of(result: Path, artifact: ArtifactInfo) -> Manifest | None:
     """The artifact's manifest, where it lay when it was measured or beside the result."""
-    for place_ in (Path(artifact.path), result.parent / Path(artifact.path).name):
-        found = manifest.read(place_)
+    for where in _places(result, artifact):
+        found = manifest.read(where)
         if found is not None and found.artifact.sha256 == artifact.sha256:
             return found
     return None
+
+
+def _places(result: Path, artifact: ArtifactInfo) -> tuple[Path, Path]:
+    """Where an artifact may be: as it was named, or beside its result, in another directory now."""
+    named = Path(artifact.path)
+    return named, result.parent / named.name
 
 
 def _from_manifest(path: Path, made: Manifest) -> Figures:

@@ -231,3 +231,14 @@ def test_a_baseline_is_what_its_schema_says():
     baselines.update([measured()], "b.json", keep_artifacts=True)
     body = msgspec.json.decode(Path("b.json").read_bytes())
     jsonschema.Draft202012Validator(schemas.json_schema("baseline")).validate(body)
+
+
+def test_convert_names_the_recipe_that_made_its_source(tmp_path):
+    from edgekit import conversion  # noqa: PLC0415
+
+    source = tiny.dense_tflite(tmp_path / "small.tflite")
+    cases.write_manifest(source, recipe="channels50-int8", recipe_sha256="c" * 64)
+    made = conversion.convert(source, output=tmp_path / "m.tflite")
+    assert (made.model_name, made.recipe, made.recipe_sha256) == (
+        "kws", "channels50-int8", "c" * 64,
+    )  # fmt: skip

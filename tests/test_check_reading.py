@@ -89,6 +89,16 @@ def test_the_manifest_of_other_bytes_is_not_taken():
     assert found.source_accuracy is None
 
 
+def test_an_artifact_that_moved_with_its_result_is_found_beside_it():
+    Path("moved").mkdir()
+    Path("moved/kws.tflite").write_bytes(b"x")
+    gone = cases.result(artifact={"path": "build/kws.tflite"})
+    (found,) = check_reading.read([cases.write_report(Path("moved/r.json"), gone)])
+    assert found.artifact == "moved/kws.tflite"
+    (found,) = check_reading.read([cases.write_report(Path("r.json"), gone)])
+    assert found.artifact == "build/kws.tflite"
+
+
 def test_the_float_artifact_stands_in_for_a_source_that_nothing_tells_of():
     accuracy = {"accuracy": cases.top1(95, 100)}
     float_ = cases.result(artifact={"precision": "fp32", "path": "float.tflite"}, **accuracy)
