@@ -187,7 +187,7 @@ def _target(source: Source, keys: Sequence[build_keys.Key], spec: str) -> Named:
 def located(directory: Path, spec: str) -> str:
     """A recipe or target as this process finds it: a path is relative to edgekit.toml."""
     is_path = spec.endswith(".toml") or "/" in spec
-    return os.path.join(directory, os.path.expanduser(spec)) if is_path else spec
+    return os.path.join(directory, spec) if is_path else spec
 
 
 def _bench(
