@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from edgekit import build_checks, build_keys, hardware, recipe_files
+from edgekit import build_checks, build_devices, build_keys, hardware, recipe_files
 from edgekit.build_keys import Source
 from edgekit.build_types import (
     Bench,
@@ -35,7 +34,6 @@ OUTPUTS = "build"
 NO_RECIPE = "none"
 NEW = "edgekit init MODEL writes a file to start from"
 MAX_FILE_BYTES = 1 << 20
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
 def read(path: str | Path = DEFAULT) -> BuildFile:
@@ -73,7 +71,7 @@ def parse(path: Path, text: str) -> BuildFile:
         for number, given in enumerate(build_keys.tables(source, table["build"], "build"))
     )
     targets = list(dict.fromkeys(one.name for build in builds for one in build.targets))
-    devices = _devices(source, table.get("device", {}))
+    devices = build_devices.read(source, table.get("device", {}))
     benches = tuple(
         _bench(source, given, number, list(models), targets, devices)
         for number, given in enumerate(build_keys.tables(source, table.get("bench", []), "bench"))
@@ -135,7 +133,7 @@ def _toml(source: Source) -> dict[str, Any]:
 def _models(source: Source, given: Any) -> dict[str, ModelTable]:
     found = {}
     for name, table in build_keys.mapping(source, given, ["model"]).items():
-        _check_name(source, ["model", name])
+        build_keys.check_name(source, ["model", name])
         found[name] = build_keys.convert(source, table, ModelTable, ["model", name])
         for key in ("path", "data", "teacher"):
             _check_no_output(source, ["model", name, key], getattr(found[name], key))
@@ -190,21 +188,7 @@ def _target(source: Source, keys: Sequence[build_keys.Key], spec: str) -> Named:
 def located(directory: Path, spec: str) -> str:
     """A recipe or target as this process finds it: a path is relative to edgekit.toml."""
     is_path = spec.endswith(".toml") or "/" in spec
-    return os.path.join(directory, os.path.expanduser(spec)) if is_path else spec
-
-
-def _devices(source: Source, given: Any) -> dict[str, str]:
-    devices = build_keys.mapping(source, given, ["device"])
-    for name, url in devices.items():
-        _check_name(source, ["device", name])
-        if not isinstance(url, str) or not _is_url(url):
-            build_keys.refuse(
-                source,
-                ["device", name],
-                f"is {build_keys.shown(url)}, which is no device",
-                f'write {name} = "ssh://user@host", or "local"',
-            )
-    return devices
+    return os.path.join(directory, spec) if is_path else spec
 
 
 def _bench(
@@ -217,23 +201,12 @@ def _bench(
 ) -> Bench:
     keys: list[build_keys.Key] = ["bench", number]
     table = build_keys.convert(source, given, BenchTable, keys)
-    urls = []
-    for device in dict.fromkeys(_several(table.device)):
-        if device not in devices and not _is_url(device):
-            build_keys.unknown(
-                source,
-                [*keys, "device"],
-                ["local", *devices],
-                f"there is no device '{device}'",
-                device,
-            )
-        urls.append((_file_name(device), devices.get(device, device)))
     return Bench(
         key=build_keys.dotted(keys),
         models=_known(source, [*keys, "model"], table.model or tuple(models), models,
                       "there is no model"),
         targets=_known(source, [*keys, "target"], table.target, targets, "nothing builds for"),
-        devices=tuple(urls),
+        devices=build_devices.chosen(source, [*keys, "device"], _several(table.device), devices),
         budget_s=table.budget,
         threads=table.threads,
     )  # fmt: skip
@@ -270,18 +243,6 @@ def _several(given: str | Iterable[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
 
 
-def _check_name(source: Source, keys: Sequence[build_keys.Key]) -> None:
-    """A name becomes part of a path: it must not lead elsewhere."""
-    if not _NAME.fullmatch(str(keys[-1])):
-        build_keys.refuse(
-            source,
-            keys,
-            "is no name: letters, digits, '.', '_' and '-' are allowed, a letter or digit first,"
-            " at most 80",
-            "rename it",
-        )
-
-
 def _check_no_output(source: Source, keys: Sequence[build_keys.Key], given: str | None) -> None:
     """What is built must not be what it is built from, over however many steps."""
     if given is None:
@@ -295,12 +256,3 @@ def _check_no_output(source: Source, keys: Sequence[build_keys.Key], given: str 
             f"is {given!r}, and {OUTPUTS}/ is where this file's own outputs go",
             "name what that output was made from, or move it out of there",
         )
-
-
-def _is_url(device: str) -> bool:
-    return device == "local" or "://" in device
-
-
-def _file_name(device: str) -> str:
-    """A device as a part of a file's name."""
-    return re.sub(r"[^A-Za-z0-9.-]+", "-", device).strip("-.")[:80] or "device"

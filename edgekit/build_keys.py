@@ -17,6 +17,7 @@ from edgekit.errors import BuildFileError
 
 _MESSAGE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>[^`]*)`)?$")
 _FIELD = re.compile(r"Object (contains unknown|missing required) field `(.*)`")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 Table = typing.TypeVar("Table", bound=msgspec.Struct)
@@ -80,6 +81,18 @@ def unknown(
         f"{what}; allowed: {', '.join(known) or 'none'}",
         f"did you mean {close[0]}?" if close else "correct it, or take it out",
     )
+
+
+def check_name(source: Source, keys: Sequence[Key]) -> None:
+    """Refuses a name that could not be part of a path, or would lead elsewhere."""
+    if not _NAME.fullmatch(str(keys[-1])):
+        refuse(
+            source,
+            keys,
+            "is no name: letters, digits, '.', '_' and '-' are allowed, a letter or digit first,"
+            " at most 80",
+            "rename it",
+        )
 
 
 def dotted(keys: Sequence[Key]) -> str:

@@ -8,6 +8,22 @@ from pathlib import Path
 
 from edgekit import files
 from edgekit.build_types import BuildFile, Stage
+from edgekit.errors import OutputError
+
+
+def check(path: Path) -> None:
+    """Finds out before anything is run whether a depfile can be written.
+
+    Raises:
+        OutputError: It cannot.
+    """
+    try:
+        with files.staging(path):
+            pass
+    except OutputError as error:
+        raise OutputError(error.message, "name another place with --depfile") from None
+    if path.is_dir():
+        raise OutputError(f"{path} is a directory", f"--depfile {path / 'edgekit.d'}")
 
 
 def write(path: Path, file: BuildFile, stages: Sequence[Stage], read: Sequence[Path]) -> None:

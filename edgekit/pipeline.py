@@ -63,6 +63,8 @@ def run(
     """
     file = build_file.read(path)
     stages = pipeline_plan.stages(file, seed=seed, trust=trust)
+    if depfile_path:
+        depfile.check(Path(depfile_path))
     tell = on_progress or (lambda _text: None)
     kept = Store(Path(cache_dir) if cache_dir else store.default_directory())
     directory = Path(file.directory)

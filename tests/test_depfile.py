@@ -5,8 +5,11 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from edgekit import depfile
 from edgekit.build_types import BuildFile, Stage
+from edgekit.errors import OutputError
 
 STAGE = Stage(
     name="convert build/m.tflite",
@@ -58,6 +61,14 @@ def test_a_space_is_escaped_and_a_directory_stands_for_what_is_in_it(tmp_path):
     depfile.write(tmp_path / "run.d", build_file(tmp_path), [STAGE], [images])
     written = (tmp_path / "run.d").read_text()
     assert f"{images} \\\n  {images}/cat \\\n  {images}/cat/a\\ b.png\n" in written
+
+
+def test_a_place_that_cannot_be_written_is_said_before_anything_runs(tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file" / "run.d", tmp_path):
+        with pytest.raises(OutputError) as caught:
+            depfile.check(place)
+        assert "--depfile" in caught.value.fix
 
 
 def test_ninja_reads_it_too(tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekit import manifest
+from edgekit import manifest, schemas
 from edgekit.cli import main
 from edgekit.errors import BuildFileError, UserError
 
@@ -90,6 +90,7 @@ def test_the_json_of_a_run_is_its_schema_and_its_log(place, capsys):
     file = place / "project" / "edgekit.toml"
     assert main(["run", str(file), "--json", "--cache-dir", str(place / "cache")]) == 0
     told = json.loads(capsys.readouterr().out)
+    pytest.importorskip("jsonschema").validate(told, schemas.json_schema("run"))
     assert told["schema"] == "edgekit.run/1"
     assert told["error"] is None
     assert {stage["status"] for stage in told["stages"]} == {"up to date"}
