@@ -59,7 +59,7 @@ def resolve(
     """
     _check_values(precision, input_type, output_type, max_drop)
     if emit:
-        emission_plan.check_options(emit, precision, input_type, output_type, batch)
+        emission_plan.check_options(emit, precision, input_type, output_type, batch, output)
     ready = emit is not None and Path(model).suffix == ".tflite"  # it may be int8 already
     _check_data_options(None if ready else precision, data, preprocess, metric, max_drop)
     profile = hardware.load(target)

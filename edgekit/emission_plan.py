@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from edgekit import registry
 from edgekit.errors import ConversionError, UsageError
 from edgekit.types import Emit, IoType, Precision, Profile
@@ -13,6 +16,7 @@ def check_options(
     input_type: IoType | None,
     output_type: IoType | None,
     batch: str,
+    output: Path,
 ) -> None:
     """Options that contradict `--emit`.
 
@@ -20,6 +24,12 @@ def check_options(
         UsageError: One does, or there is no such emitter.
     """
     facts = registry.emitter(emit)
+    if not re.fullmatch(r"[0-9A-Za-z_][0-9A-Za-z_.-]*", output.name):
+        raise UsageError(
+            f"-o {output}: #include lines name the file, so that it may hold only letters of ASCII,"
+            " digits, '_', '-' and '.'",
+            f"use -o {output.with_name('model.h')}",
+        )
     if batch != "1":
         raise UsageError(
             f"--batch {batch} does not go with --emit {emit}, which runs one sample at a time",

@@ -208,6 +208,8 @@ def test_a_float_model_without_data_says_what_to_add(tmp_path):
         ({"input_type": "float32"}, "--input-type float32 does not go with --emit c"),
         ({"batch": "4"}, "--batch 4 does not go with --emit c"),
         ({"output": "m.tflite"}, r"does not end in \.h, as c artifacts do"),
+        ({"output": 'a"b.h'}, "#include lines name the file"),
+        ({"output": "modèle.h"}, "#include lines name the file"),
         ({"emit": "rust"}, "--emit rust is not one of c, c-array"),
     ],
 )
