@@ -53,7 +53,7 @@ class Emitter:
         )
         planned, content = arena.tflm(graph), path.read_bytes()
         ports = (*inputs, *outputs)
-        texts = {
+        files = c_interface.write({
             main: c_files.header(name, origin, ports, _declarations(name, len(content), planned)),
             main.with_suffix(".cc"): _array(name, origin, main.name, content),
             c_interface.sibling(main, "_golden.h"): c_files.golden(
@@ -63,11 +63,9 @@ class Emitter:
             c_interface.sibling(main, "_main.cc"): c_micro.main(
                 name, origin, inputs, outputs, main.stem
             ),
-        }
-        for place, text in texts.items():
-            place.write_text(text, encoding="ascii")
+        })  # fmt: skip
         return {
-            "files": [str(place) for place in texts],
+            "files": list(map(str, files)),
             "inputs": c_interface.specs(inputs, names.inputs),
             "outputs": c_interface.specs(outputs, names.outputs),
             "facts": {

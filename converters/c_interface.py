@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +44,13 @@ def specs(ports: Sequence[Port], given: Sequence[str]) -> list[dict[str, Any]]:
 def sibling(main: Path, ending: str) -> Path:
     """The file beside the main one: its stem with an ending."""
     return main.with_name(f"{main.stem}{ending}")
+
+
+def write(texts: Mapping[Path, str]) -> tuple[Path, ...]:
+    """Writes files; returns where, in the order in which they came."""
+    for place, text in texts.items():
+        place.write_text(text, encoding="ascii")
+    return tuple(texts)
 
 
 def _spec(port: Port, name: str) -> TensorSpec:

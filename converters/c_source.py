@@ -63,30 +63,16 @@ class Emitter:
         running = c_reference.interpreter(path)
         c_reference.check_shapes(running, parsed.main)
         source = c_model.write(parsed, name, origin, main.name)
-        ports = (*source.inputs, *source.outputs)
         names = c_interface.names(parsed)
         vectors = _integers(
             c_golden.record(running, names.inputs, Path(samples) if samples else None, seed, spec),
             source.inputs,
             source.outputs,
         )
-        texts = {
-            main: c_files.header(name, origin, ports, _declarations(name, source)),
-            main.with_suffix(".c"): source.text,
-            c_interface.sibling(main, "_golden.h"): c_files.golden(
-                name, origin, ports, vectors, main.name
-            ),
-            c_interface.sibling(main, "_main.c"): c_files.main(
-                name, origin, source.inputs, source.outputs, main.stem
-            ),
-        }
-        for place, text in texts.items():
-            place.write_text(text, encoding="ascii")
-        checked = c_checking.check(
-            main.with_suffix(".c"), c_interface.sibling(main, "_main.c"), main.parent.parent
-        )
+        files = c_interface.write(_texts(main, name, origin, source, vectors))
+        checked = c_checking.check(files[1], files[3], main.parent.parent)
         return {
-            "files": [str(place) for place in texts],
+            "files": list(map(str, files)),
             "inputs": c_interface.specs(source.inputs, names.inputs),
             "outputs": c_interface.specs(source.outputs, names.outputs),
             "facts": {
@@ -98,6 +84,23 @@ class Emitter:
             "warnings": [checked.warning] if checked.warning else [],
             "environment": {"c_compiler": checked.compiler},
         }
+
+
+def _texts(
+    main: Path, name: str, origin: str, source: c_model.Source, vectors: c_golden.Golden
+) -> dict[Path, str]:
+    """What each file holds: header, source, golden vectors, test program."""
+    ports = (*source.inputs, *source.outputs)
+    return {
+        main: c_files.header(name, origin, ports, _declarations(name, source)),
+        main.with_suffix(".c"): source.text,
+        c_interface.sibling(main, "_golden.h"): c_files.golden(
+            name, origin, ports, vectors, main.name
+        ),
+        c_interface.sibling(main, "_main.c"): c_files.main(
+            name, origin, source.inputs, source.outputs, main.stem
+        ),
+    }
 
 
 def _declarations(name: str, source: c_model.Source) -> str:

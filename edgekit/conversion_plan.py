@@ -59,7 +59,7 @@ def resolve(
     """
     _check_values(precision, input_type, output_type, max_drop)
     if emit:
-        emission_plan.check_options(emit, precision, input_type, output_type, batch)
+        emission_plan.check_options(emit, precision, input_type, output_type, batch, output)
     ready = emit is not None and Path(model).suffix == ".tflite"  # it may be int8 already
     _check_data_options(None if ready else precision, data, preprocess, metric, max_drop)
     profile = hardware.load(target)
@@ -70,7 +70,7 @@ def resolve(
         registry.require(registry.RUNTIMES[runtime], "checking the artifact")
     if emit:
         emission_plan.check_profile(emit, profile)
-    _check_output(output, Path(model), emit or profile.format, suffix_of(facts, emit))
+    _check_output(output, Path(model), emit or profile.format, emission_plan.suffix_of(facts, emit))
     source = loading.identify(model, trust=trust)
     _check_route(source, profile, facts)
     planned = None if precision else _planned_precision(source)
@@ -85,7 +85,7 @@ def resolve(
     options = [chosen, wanted, metric, input_type, output_type, batch, max_drop, seed, simplified]
     options += [emit] if emit else []
     request_sha256 = _request_sha256(source, data, metric, target, options)
-    input_type, output_type = _io_types(profile, chosen, emit, input_type, output_type)
+    input_type, output_type = emission_plan.io_types(profile, chosen, emit, input_type, output_type)
     plan = ConversionPlan(
         model=str(model),
         family=source.family,
@@ -111,27 +111,6 @@ def resolve(
         notes=notes,
     )
     return plan, source, profile
-
-
-def suffix_of(facts: registry.Format, emit: Emit | None) -> str:
-    """What the output has to end in."""
-    return registry.emitter(emit).suffix if emit else facts.suffix
-
-
-def _io_types(
-    profile: Profile,
-    precision: Precision,
-    emit: Emit | None,
-    input_type: IoType | None,
-    output_type: IoType | None,
-) -> tuple[IoType, IoType]:
-    """The types that were asked for, or else the profile's; C for small machines takes int8."""
-    if precision not in STATIC_PRECISIONS:
-        return input_type or "float32", output_type or "float32"
-    if emit and precision == "int8":
-        return input_type or "int8", output_type or "int8"
-    own = profile.precision
-    return input_type or own.input_type, output_type or own.output_type
 
 
 def _check_output(output: Path, model: Path, what: str, suffix: str) -> None:

@@ -1,10 +1,13 @@
-"""Refuses, before any framework is loaded, what `--emit` cannot mean."""
+"""What `--emit` means for a plan, and what it cannot mean, before any framework is loaded."""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from edgekit import registry
 from edgekit.errors import ConversionError, UsageError
-from edgekit.types import Emit, IoType, Precision, Profile
+from edgekit.types import STATIC_PRECISIONS, Emit, IoType, Precision, Profile
 
 
 def check_options(
@@ -13,6 +16,7 @@ def check_options(
     input_type: IoType | None,
     output_type: IoType | None,
     batch: str,
+    output: Path,
 ) -> None:
     """Options that contradict `--emit`.
 
@@ -20,6 +24,12 @@ def check_options(
         UsageError: One does, or there is no such emitter.
     """
     facts = registry.emitter(emit)
+    if not re.fullmatch(r"[0-9A-Za-z_][0-9A-Za-z_.-]*", output.name):
+        raise UsageError(
+            f"-o {output}: #include lines name the file, so that it may hold only letters of ASCII,"
+            " digits, '_', '-' and '.'",
+            f"use -o {output.with_name('model.h')}",
+        )
     if batch != "1":
         raise UsageError(
             f"--batch {batch} does not go with --emit {emit}, which runs one sample at a time",
@@ -64,3 +74,24 @@ def check_precision(emit: Emit, precision: Precision) -> None:
             f"the model's recipe planned {precision}, and --emit {emit} writes int8 models",
             "add --precision int8",
         )
+
+
+def suffix_of(facts: registry.Format, emit: Emit | None) -> str:
+    """What the output has to end in."""
+    return registry.emitter(emit).suffix if emit else facts.suffix
+
+
+def io_types(
+    profile: Profile,
+    precision: Precision,
+    emit: Emit | None,
+    input_type: IoType | None,
+    output_type: IoType | None,
+) -> tuple[IoType, IoType]:
+    """The types that were asked for, or else the profile's; C for small machines takes int8."""
+    if precision not in STATIC_PRECISIONS:
+        return input_type or "float32", output_type or "float32"
+    if emit and precision == "int8":
+        return input_type or "int8", output_type or "int8"
+    own = profile.precision
+    return input_type or own.input_type, output_type or own.output_type
