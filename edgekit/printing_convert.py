@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import RenderableType
 
 from edgekit import manifest as manifests
-from edgekit import printing, units
+from edgekit import printing, printing_npu, units
 from edgekit.intervals import SQNR_CAP_DB
 from edgekit.types import (
     Accuracy,
@@ -62,6 +62,8 @@ def _facts(made: Manifest, output: Path) -> Iterator[tuple[str, printing.Cell]]:
     memory = _memory(made)
     if memory:
         yield "memory", memory
+    if made.estimate:
+        yield from printing_npu.facts(made.estimate)
     simplified = _simplified(made)
     if simplified:
         yield "simplified", simplified
