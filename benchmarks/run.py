@@ -29,8 +29,9 @@ NAMES = (
     "tradeoff",
     "regressions",
     "c_source",
+    "ethos_u",
 )
-NEEDS_DATA = ("bench_fidelity", "accuracy", "tradeoff", "c_source")
+NEEDS_DATA = ("bench_fidelity", "accuracy", "tradeoff", "c_source", "ethos_u")
 RESULTS = Path(__file__).resolve().parent / "results"
 
 

@@ -14,7 +14,11 @@ from edgekit.types import ArtifactInfo, Claim, Manifest, Profile, TensorSpec
 
 _FORMATS = {
     ".onnx": ("onnx", "onnxruntime"),
-    **{known.suffix: (name, known.runtime) for name, known in registry.FORMATS.items()},
+    **{
+        known.suffix: (name, known.runtime)
+        for name, known in registry.FORMATS.items()
+        if not known.base
+    },
 }
 _RUNTIMES = dict(_FORMATS.values())
 _MODELS = (".keras", ".h5", ".hdf5", ".pb")
@@ -82,6 +86,8 @@ def _from_manifest(path: Path, found: Manifest) -> Measurand:
             f"{path} is not the artifact that {manifest.path_for(path).name} describes",
             "convert it again, or remove that manifest",
         )
+    if found.estimate:
+        raise _npu_only(path, found.estimate.accelerator)
     if found.artifact.format not in _RUNTIMES:
         raise ModelError(
             f"{path} has format {found.artifact.format}, which no runtime here runs",
@@ -100,6 +106,14 @@ def _from_manifest(path: Path, found: Manifest) -> Measurand:
         preprocess=found.data.preprocess if found.data else None,
         metric=found.data.metric if found.data else None,
         claims=found.claims,
+    )
+
+
+def _npu_only(path: Path, accelerator: str) -> ModelError:
+    return ModelError(
+        f"{path} is compiled for {accelerator}, and nothing but such an NPU runs it: neither this"
+        " machine nor a device that edgekit reaches",
+        "measure it in your firmware, or bench the int8 .tflite that it was made from",
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from edgekit import (
@@ -18,6 +19,7 @@ from edgekit import (
     files,
     manifest,
     metrics,
+    npu_compilation,
     registry,
 )
 from edgekit.errors import GateError
@@ -99,7 +101,7 @@ def convert(
     manifest.may_replace(output, siblings=siblings.siblings, force=force)
     progress = on_progress or (lambda _: None)
     started = time.monotonic()
-    work = emission if emit else conversion_work
+    work = _work(resolved)
     with files.staging(output) as directory:
         made = work.make(resolved, source, profile, directory, trust, progress)
         elapsed_s = time.monotonic() - started
@@ -107,6 +109,13 @@ def convert(
         conversion_work.publish(written, made.files, directory, output)
     _gate(resolved, written)
     return written
+
+
+def _work(resolved: ConversionPlan) -> ModuleType:
+    """What makes and describes the artifact."""
+    if resolved.emit:
+        return emission
+    return npu_compilation if registry.is_compiled(resolved.format) else conversion_work
 
 
 def _gate(resolved: ConversionPlan, written: Manifest) -> None:

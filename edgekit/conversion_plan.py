@@ -16,6 +16,7 @@ from edgekit import (
     preprocessing,
     registry,
     spec_hashes,
+    vela_options,
 )
 from edgekit.errors import ConversionError, OutputError, UsageError
 from edgekit.loading import ModelFile
@@ -60,11 +61,14 @@ def resolve(
     _check_values(precision, input_type, output_type, max_drop)
     if emit:
         emission_plan.check_options(emit, precision, input_type, output_type, batch, output)
-    ready = emit is not None and Path(model).suffix == ".tflite"  # it may be int8 already
-    _check_data_options(None if ready else precision, data, preprocess, metric, max_drop)
     profile = hardware.load(target)
+    may_be_ready = emit is not None or registry.is_compiled(profile.format)
+    ready = may_be_ready and Path(model).suffix == ".tflite"  # it may be int8 already
+    _check_data_options(None if ready else precision, data, preprocess, metric, max_drop)
     registry.converter_reference(profile.format)
     facts = registry.artifact_format(profile.format)
+    if profile.ethos_u:
+        vela_options.check(profile.name, profile.ethos_u)
     runtime = _runtime(profile, facts)
     if runtime in registry.RUNTIMES:
         registry.require(registry.RUNTIMES[runtime], "checking the artifact")
@@ -79,7 +83,7 @@ def resolve(
     if emit:
         emission_plan.check_precision(emit, chosen)
     if not (emit and source.family == "tflite"):
-        _check_precision(chosen, profile, data, planned)
+        _check_precision(chosen, profile, data is not None or ready, planned)
     wanted, notes = preprocess_of(source, preprocess)
     simplified = simplify and source.family == "keras"
     options = [chosen, wanted, metric, input_type, output_type, batch, max_drop, seed, simplified]
@@ -207,7 +211,7 @@ def _check_route(source: ModelFile, profile: Profile, facts: registry.Format) ->
 
 
 def _check_precision(
-    precision: Precision, profile: Profile, data: str | None, planned: Precision | None
+    precision: Precision, profile: Profile, calibrated: bool, planned: Precision | None
 ) -> None:
     supported = profile.precision.supported
     if precision not in supported:
@@ -216,7 +220,7 @@ def _check_precision(
             f" {', '.join(supported)}",
             f"use --precision {profile.precision.default}, or another --target",
         )
-    if precision in STATIC_PRECISIONS and data is None:
+    if precision in STATIC_PRECISIONS and not calibrated:
         whose = "the model's recipe planned" if precision == planned else f"{profile.name} takes"
         raise ConversionError(
             f"{whose} {precision} by default, which needs calibration data",
@@ -236,6 +240,10 @@ def _batch(text: str, profile: Profile) -> int | None:
                 f"{profile.name} runs static shapes only", "leave out --batch dynamic"
             )
         return None
+    if profile.ethos_u and text != "1":
+        raise ConversionError(
+            f"{profile.name} runs one sample at a time, and --batch is {text}", "leave out --batch"
+        )
     if not re.fullmatch(r"[1-9]\d{0,5}", text):
         raise UsageError(f"--batch {text} is neither a positive number nor dynamic", "--batch 1")
     return int(text)

@@ -17,8 +17,8 @@ SUFFIX = ".edgekit.json"
 SCHEMA = "edgekit.manifest/1"
 
 _LIBRARIES = (
-    "edgekit", "ai-edge-litert", "keras", "litert-quantizer", "nncf", "numpy", "onnx",
-    "onnxruntime", "openvino", "tensorflow", "tf_keras",
+    "edgekit", "ai-edge-litert", "ethos-u-vela", "keras", "litert-quantizer", "nncf", "numpy",
+    "onnx", "onnxruntime", "openvino", "tensorflow", "tf_keras",
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import RenderableType
 
 from edgekit import manifest as manifests
-from edgekit import printing, units
+from edgekit import printing, printing_npu, units
 from edgekit.intervals import SQNR_CAP_DB
 from edgekit.types import (
     Accuracy,
@@ -64,6 +64,8 @@ def _facts(made: Manifest, output: Path) -> Iterator[tuple[str, printing.Cell]]:
         yield "memory", memory
     if made.environment.get("c_compiler"):
         yield "run here", f"golden vectors equal, compiled by {made.environment['c_compiler']}"
+    if made.estimate:
+        yield from printing_npu.facts(made.estimate)
     simplified = _simplified(made)
     if simplified:
         yield "simplified", simplified

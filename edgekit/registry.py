@@ -31,7 +31,8 @@ class Format(NamedTuple):
     `hubs` are the forms its converter reads, best first: a Keras model or SavedModel is exported to
     the first one; "tflite" and "onnx" also say that such a file can itself be the source.
     `per_tensor` says that its converter can calibrate single tensors (`tensors`, `overrides`).
-    `siblings` are the suffixes of the files that an artifact has beside its main one.
+    `siblings` are the suffixes of the files that an artifact has beside its main one. `base` is the
+    format that its artifacts are compiled from; nothing on this machine runs them.
     """
 
     suffix: str
@@ -39,6 +40,7 @@ class Format(NamedTuple):
     hubs: tuple[str, ...]
     per_tensor: bool = False
     siblings: tuple[str, ...] = ()
+    base: str | None = None
 
 
 class Emitter(NamedTuple):
@@ -56,12 +58,14 @@ class Emitter(NamedTuple):
 CONVERTERS = {
     "tflite": Backend("edgekit.converters.tflite", "tflite", ("litert_quantizer",)),
     "openvino": Backend("edgekit.converters.openvino", "openvino", ("openvino", "nncf")),
+    "ethos_u": Backend("edgekit.converters.ethos_u", "ethos-u", ("ethosu", "litert_quantizer")),
 }
 FORMATS = {
     "tflite": Format(".tflite", "litert", ("tflite",), per_tensor=True),
     "openvino": Format(".xml", "openvino", ("savedmodel", "onnx", "tflite"), siblings=(".bin",)),
+    "ethos_u": Format(".tflite", "litert", ("tflite",), per_tensor=True, base="tflite"),
 }
-PLANNED_CONVERTERS = ("onnx", "tensorrt", "ethos_u")
+PLANNED_CONVERTERS = ("onnx", "tensorrt")
 """Formats that profiles name and that no converter of this version writes."""
 
 EMITTERS = {
@@ -122,6 +126,11 @@ def artifact_format(name: str) -> Format:
         return FORMATS[name]
     found: Format = converter(name).FORMAT
     return found
+
+
+def is_compiled(name: str) -> bool:
+    """Whether a format's artifacts are compiled from another format's."""
+    return name in FORMATS and FORMATS[name].base is not None
 
 
 def converter_reference(name: str) -> str:
@@ -186,7 +195,7 @@ def _reference(kind: str, name: str, served: str) -> str:
     if kind == "converter" and name in PLANNED_CONVERTERS and not exists(kind, name):
         raise UserError(
             f"edgekit {metadata.version('edgekit')} has no converter for '{name}' yet",
-            "choose a target whose format is tflite or openvino (edgekit profiles list)",
+            "choose a target whose format is tflite, openvino or ethos_u (edgekit profiles list)",
         )
     return f"{_load(kind, name).__name__}:{served}"
 

@@ -140,7 +140,7 @@ def converter_missing(profile: Profile) -> str | None:
 
 def _recurrent(info: ModelInfo, profile: Profile, precision: str) -> Iterator[Finding]:
     """What edgekit's TFLite converter cannot do; a model that is quantized already needs it not."""
-    if profile.format != "tflite" or precision not in STATIC_PRECISIONS:
+    if profile.format not in ("tflite", "ethos_u") or precision not in STATIC_PRECISIONS:
         return
     dynamic = "int8-dynamic" in profile.precision.supported
     for layer in info.layers:

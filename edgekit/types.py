@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct
 
+from edgekit.npu_types import NpuEstimate
+
 if TYPE_CHECKING:  # a batch is never encoded, and `--help` must not pay for numpy
     import numpy as np
     from numpy.typing import NDArray
@@ -707,6 +709,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     accuracy: Accuracy | None = None
     source_accuracy: Accuracy | None = None
     paired: PairedChange | None = None
+    estimate: NpuEstimate | None = None
     warnings: tuple[str, ...] = ()
     timing: dict[str, float] = {}
     environment: dict[str, Any] = {}

@@ -663,7 +663,7 @@ NAMED = {
     "Ethos-U": Case(
         files.nothing,
         f"{PLAIN} --target cortex-m55-ethos-u55-128",
-        ("no converter for 'ethos_u' yet",),
+        ("cortex-m55-ethos-u55-128 (ethos-u) does not run fp16", "--precision int8"),
     ),
     "onnx to tflite": Case(
         files.nothing,

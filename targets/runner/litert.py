@@ -11,6 +11,8 @@ from . import batching, environment
 from .protocol import RunnerError
 from .tensors import Array, Tensor
 
+_COMPILED_OPERATORS = {"ethos-u": "Arm Ethos-U", "edgetpu-custom-op": "Edge TPU"}
+"""Custom operators that hold a compiler's output, and what runs them."""
 _COMPUTE_DTYPES = ("float32", "float16", "int8", "uint8", "int16")
 
 
@@ -86,9 +88,18 @@ def load(path: str, threads: int, options: dict[str, str]) -> Session:
     except (ValueError, RuntimeError) as error:
         raise RunnerError(
             "LiteRT cannot load %s: %s" % (path, batching.brief(error)),
-            "convert the model again, or check that the file is a complete .tflite",
+            _remedy(str(error)),
         ) from None
     return Session(interpreter)
+
+
+def _remedy(said: str) -> str:
+    found = next((name for name in _COMPILED_OPERATORS if name in said), None)
+    if found is None:
+        return "convert the model again, or check that the file is a complete .tflite"
+    return "only an %s runs it: give the int8 .tflite that it was compiled from" % (
+        _COMPILED_OPERATORS[found],
+    )
 
 
 def _named_details(interpreter: Any) -> Any:
