@@ -267,9 +267,9 @@ def _check(
     try:
         registry.converter_reference(profile.format)
         if build.emit:
-            emission_plan.check_options(
-                build.emit, precision, build.input_type, build.output_type, build.batch
-            )
+            types = build.input_type, build.output_type
+            header = Path(f"{model}.h")
+            emission_plan.check_options(build.emit, precision, *types, build.batch, header)
             emission_plan.check_profile(build.emit, profile)
     except UsageError as error:
         raise _wrong(file, build.key, error.message, error.fix) from None
