@@ -89,7 +89,10 @@ def _row(name: str, target: str, int8: Path, directory: Path) -> dict[str, Any]:
 def _convert(model: Path, target: str, output: Path, *more: str) -> dict[str, Any]:
     command = ["convert", str(model), "--target", target, "-o", str(output), "--force", "--json"]
     done = subprocess.run(
-        [sys.executable, "-m", "edgekit", *command, *more], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "edgekit", *command, *more],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise SystemExit(f"{model.name} for {target}: {done.stderr[-500:]}")

@@ -31,6 +31,9 @@ from edgekit.types import (
     Profile,
 )
 
+INTEGER_RUNTIMES = ("tflm", "ethos-u", "edgetpu")
+"""Runtimes whose artifacts are integer throughout, inputs and outputs included."""
+
 
 def resolve(
     model: str | Path,
@@ -89,6 +92,7 @@ def resolve(
     options = [chosen, wanted, metric, input_type, output_type, batch, max_drop, seed, simplified]
     options += [emit] if emit else []
     request_sha256 = _request_sha256(source, data, metric, target, options)
+    _check_integer_io(profile, input_type, output_type)
     input_type, output_type = _io_types(profile, chosen, emit, input_type, output_type)
     plan = ConversionPlan(
         model=str(model),
@@ -136,6 +140,20 @@ def _io_types(
         return input_type or "int8", output_type or "int8"
     own = profile.precision
     return input_type or own.input_type, output_type or own.output_type
+
+
+def _check_integer_io(
+    profile: Profile, input_type: IoType | None, output_type: IoType | None
+) -> None:
+    """Float inputs would cost float arithmetic beside the integer one, or do not run at all."""
+    if profile.runtime not in INTEGER_RUNTIMES:
+        return
+    for option, value in (("input-type", input_type), ("output-type", output_type)):
+        if value in ("float32", "float16"):
+            raise ConversionError(
+                f"--{option} {value}: {profile.name} takes and gives whole numbers",
+                f"leave out --{option}: the manifest has scale and zero point",
+            )
 
 
 def _check_output(output: Path, model: Path, what: str, suffix: str) -> None:
