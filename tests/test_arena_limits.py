@@ -129,7 +129,7 @@ class TestAfterConversion:
     def test_a_file_that_exceeds_the_flash_is_refused_though_its_weights_fit(self, tmp_path, out):
         model = tiny.wide_tflite(tmp_path / "wide.tflite", outputs=40, inputs=32)
         target = board(tmp_path, flash_bytes=1500)  # 1,320 weights, and what is around them
-        with pytest.raises(ConversionError, match="board has 1.50 kB of flash"):
+        with pytest.raises(ConversionError, match=r"board has 1\.50 kB of flash"):
             edgekit.convert(model, target=target, data=data(tmp_path, 32), output=out)
         assert not out.parent.exists()
 
