@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgekit import shrinking, target_rules, units
+from edgekit import shrinking, target_rules, tensor_names, units
 from edgekit.arena_types import Examined, TflmArena
 from edgekit.errors import ConversionError
 from edgekit.memory_rules import ACTIVATION_BYTES, NAMED
@@ -84,7 +84,8 @@ def _check_arena(examined: Examined, info: ModelInfo, profile: Profile, when: st
     if there is None or arena.head_bytes <= there:
         return
     named = " and ".join(
-        f"{buffer.name} ({units.size(buffer.size_bytes)})" for buffer in arena.largest[:NAMED]
+        f"{tensor_names.short(buffer.name)} ({units.size(buffer.size_bytes)})"
+        for buffer in arena.largest[:NAMED]
     )
 
     def fits(ratio: float) -> bool:

@@ -16,6 +16,7 @@ from edgekit import (
     conversion_plan,
     conversion_work,
     coral,
+    coral_plan,
     emission,
     files,
     manifest,
@@ -115,16 +116,14 @@ def _siblings(resolved: ConversionPlan, profile: Profile) -> tuple[str, ...]:
     """The endings of the files that the artifact may have beside its main one."""
     if resolved.emit:
         return registry.emitter(resolved.emit).siblings
-    if profile.runtime == coral.RUNTIME and coral.installed():
-        return (coral.SIBLING,)
-    return registry.artifact_format(resolved.format).siblings
+    return (*registry.artifact_format(resolved.format).siblings, *coral_plan.siblings(profile))
 
 
 def _work(resolved: ConversionPlan, profile: Profile) -> ModuleType:
     """What makes and describes the artifact."""
     if resolved.emit:
         return emission
-    if profile.runtime == coral.RUNTIME:
+    if coral_plan.applies(profile):
         return coral
     return npu_compilation if registry.is_compiled(resolved.format) else conversion_work
 

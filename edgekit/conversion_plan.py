@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgekit import (
-    coral,
+    coral_plan,
     emission_plan,
     hardware,
     hashing,
@@ -92,7 +92,7 @@ def resolve(
     simplified = simplify and source.family == "keras"
     options = [chosen, wanted, metric, input_type, output_type, batch, max_drop, seed, simplified]
     options += [emit] if emit else []
-    options += [coral.COMPILER] if profile.runtime == coral.RUNTIME and coral.installed() else []
+    options += coral_plan.siblings(profile)  # with the compiler there is more to make
     request_sha256 = _request_sha256(source, data, metric, target, options)
     _check_integer_io(profile, input_type, output_type)
     input_type, output_type = _io_types(profile, chosen, emit, input_type, output_type)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +18,12 @@ import msgspec
 
 from edgekit import conversion_work, files, manifest
 from edgekit.conversion_work import Made, Progress
+from edgekit.coral_plan import COMPILER, SIBLING, installed
+from edgekit.coral_plan import command as compiling
 from edgekit.errors import ConversionError
 from edgekit.loading import ModelFile
 from edgekit.types import ConversionPlan, Manifest, Profile, Step
 
-RUNTIME = "edgetpu"
-COMPILER = "edgetpu_compiler"
-SIBLING = "_edgetpu.tflite"
-"""What the compiler appends to the stem of its input."""
 LIMIT_S = 1800.0
 
 _MAPPED = re.compile(r"Number of operations that will run on (Edge TPU|CPU): (\d+)")
@@ -40,16 +37,6 @@ class Compiled:
     files: tuple[Path, ...]
     step: Step
     warnings: tuple[str, ...]
-
-
-def installed() -> bool:
-    """Whether the compiler is on the path."""
-    return shutil.which(COMPILER) is not None
-
-
-def command(model: Path, directory: Path) -> list[str]:
-    """What compiles an int8 .tflite into a directory."""
-    return [COMPILER, "-s", "-o", str(directory), str(model)]
 
 
 def make(
@@ -67,7 +54,7 @@ def make(
     """
     tflite = conversion_work.make(resolved, source, profile, directory, trust, progress)
     output = Path(resolved.output)
-    words = command(output, output.parent)
+    words = compiling(output, output.parent)
     detail: dict[str, Any] = {"command": words, "ran": installed()}
     if not installed():
         warning = (
@@ -110,7 +97,7 @@ def _compile(model: Path, directory: Path) -> tuple[Path, dict[str, int]]:
     directory.mkdir()
     try:
         done = subprocess.run(
-            command(model, directory),
+            compiling(model, directory),
             capture_output=True,
             text=True,
             errors="replace",

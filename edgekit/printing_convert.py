@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import RenderableType
 
 from edgekit import manifest as manifests
-from edgekit import printing, printing_npu, units
+from edgekit import printing, printing_npu, tensor_names, units
 from edgekit.arena_types import TflmArena
 from edgekit.intervals import SQNR_CAP_DB
 from edgekit.types import (
@@ -114,7 +114,8 @@ def _memory(made: Manifest) -> str | None:
 
 def _arena(arena: TflmArena) -> str:
     largest = ", ".join(
-        f"{entry.name} {units.size(entry.size_bytes)}" for entry in arena.largest[:SHOWN_TENSORS]
+        f"{tensor_names.short(entry.name)} {units.size(entry.size_bytes)}"
+        for entry in arena.largest[:SHOWN_TENSORS]
     )
     return f"{_heads(arena.head_bytes, arena.tail_estimate_bytes)}\nlargest tensors: {largest}"
 
