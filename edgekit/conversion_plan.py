@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgekit import (
     coral_plan,
+    device_options,
     emission_plan,
     hardware,
     hashing,
@@ -17,7 +18,6 @@ from edgekit import (
     preprocessing,
     registry,
     spec_hashes,
-    vela_options,
 )
 from edgekit.errors import ConversionError, OutputError, UsageError
 from edgekit.loading import ModelFile
@@ -31,9 +31,6 @@ from edgekit.types import (
     Precision,
     Profile,
 )
-
-INTEGER_RUNTIMES = ("tflm", "ethos-u", "edgetpu")
-"""Runtimes whose artifacts are integer throughout, inputs and outputs included."""
 
 
 def resolve(
@@ -71,8 +68,7 @@ def resolve(
     _check_data_options(None if ready else precision, data, preprocess, metric, max_drop)
     registry.converter_reference(profile.format)
     facts = registry.artifact_format(profile.format)
-    if profile.ethos_u:
-        vela_options.check(profile.name, profile.ethos_u)
+    device_options.check(profile, input_type, output_type, batch)
     runtime = _runtime(profile, facts)
     if runtime in registry.RUNTIMES:
         registry.require(registry.RUNTIMES[runtime], "checking the artifact")
@@ -94,7 +90,6 @@ def resolve(
     options += [emit] if emit else []
     options += coral_plan.siblings(profile)  # with the compiler there is more to make
     request_sha256 = _request_sha256(source, data, metric, target, options)
-    _check_integer_io(profile, input_type, output_type)
     input_type, output_type = _io_types(profile, chosen, emit, input_type, output_type)
     plan = ConversionPlan(
         model=str(model),
@@ -142,20 +137,6 @@ def _io_types(
         return input_type or "int8", output_type or "int8"
     own = profile.precision
     return input_type or own.input_type, output_type or own.output_type
-
-
-def _check_integer_io(
-    profile: Profile, input_type: IoType | None, output_type: IoType | None
-) -> None:
-    """Float inputs would cost float arithmetic beside the integer one, or do not run at all."""
-    if profile.runtime not in INTEGER_RUNTIMES:
-        return
-    for option, value in (("input-type", input_type), ("output-type", output_type)):
-        if value in ("float32", "float16"):
-            raise ConversionError(
-                f"--{option} {value}: {profile.name} takes and gives whole numbers",
-                f"leave out --{option}: the manifest has scale and zero point",
-            )
 
 
 def _check_output(output: Path, model: Path, what: str, suffix: str) -> None:
@@ -281,10 +262,6 @@ def _batch(text: str, profile: Profile) -> int | None:
                 f"{profile.name} runs static shapes only", "leave out --batch dynamic"
             )
         return None
-    if profile.ethos_u and text != "1":
-        raise ConversionError(
-            f"{profile.name} runs one sample at a time, and --batch is {text}", "leave out --batch"
-        )
     if not re.fullmatch(r"[1-9]\d{0,5}", text):
         raise UsageError(f"--batch {text} is neither a positive number nor dynamic", "--batch 1")
     return int(text)

@@ -104,9 +104,6 @@ def make(
         UserError: See edgekit.errors.
     """
     prepared = _prepare(resolved, source, profile, directory, trust, progress)
-    if not arena_limits.applies(profile):
-        return Made(prepared, _make(resolved, profile, prepared, directory, progress))
-    progress("planning the arena")
     arena_limits.before(prepared.hub, prepared.info, profile, resolved.precision)
     outcome = _make(resolved, profile, prepared, directory, progress)
     arena, warnings = arena_limits.after(
