@@ -41,13 +41,15 @@ def before(float_model: Path, info: ModelInfo, profile: Profile, precision: Prec
     Raises:
         ConversionError: It cannot fit.
     """
+    if not applies(profile):
+        return
     examined = _examine(float_model, ACTIVATION_BYTES[precision])
     _check_arena(examined, info, profile, "once it is quantized")
 
 
 def after(
     artifact: Path, info: ModelInfo, profile: Profile, *, stored: bool
-) -> tuple[TflmArena, tuple[str, ...]]:
+) -> tuple[TflmArena | None, tuple[str, ...]]:
     """Refuses an artifact that exceeds a memory or has an operator that the target lacks.
 
     Args:
@@ -57,11 +59,13 @@ def after(
         stored: Whether the file itself goes into the flash.
 
     Returns:
-        The planned arena, and warnings.
+        The planned arena, and warnings; nothing for other runtimes.
 
     Raises:
         ConversionError: It does not fit.
     """
+    if not applies(profile):
+        return None, ()
     examined = _examine(artifact, None)
     _check_arena(examined, info, profile, "as planned")
     if stored:

@@ -47,4 +47,5 @@ def _operators(estimate: NpuEstimate) -> str:
 
 
 def _operator(entry: CpuOperator) -> str:
-    return f"CPU: {entry.kind} {tensor_names.short(entry.name)} ({entry.reason or 'Vela gives no reason'})"
+    reason = entry.reason or "Vela gives no reason"
+    return f"CPU: {entry.kind} {tensor_names.short(entry.name)} ({reason})"
