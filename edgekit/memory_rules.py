@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from edgekit import shrinking, units
+from edgekit import shrinking, tensor_names, units
 from edgekit.types import Finding, ModelInfo, Profile
 
 WEIGHT_BITS = {
@@ -120,7 +120,7 @@ def _named(entries: Sequence[tuple[str, int]]) -> str:
     if len(entries) < NAMED:
         return ""
     return "; the largest: " + " and ".join(
-        f"{name} ({units.size(size)})" for name, size in entries[:NAMED]
+        f"{tensor_names.short(name)} ({units.size(size)})" for name, size in entries[:NAMED]
     )
 
 
