@@ -83,7 +83,7 @@ def _arguments(model: str, made: Path, options: EthosUOptions) -> list[str]:
         "--memory-mode", options.memory_mode,
         "--show-cpu-operations",
         "--output-dir", str(made),
-        model,
+        str(Path(model).absolute()),  # a name may begin with a dash
     ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ tensors of a `.tflite` as its MicroAllocator does, so that the planned part ("he
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from edgekit.arena_types import ArenaBuffer, ArenaPlan, PlacedBuffer, TflmArena
@@ -78,10 +79,23 @@ def lifetimes(graph: Graph) -> dict[int, tuple[int, int]]:
     }
 
 
-def tflm(graph: Graph) -> TflmArena:
-    """What TensorFlow Lite Micro's arena needs for a graph, its reference kernels assumed."""
+def tflm(graph: Graph, *, float_bytes: int | None = None, kept: float = 1.0) -> TflmArena:
+    """What TensorFlow Lite Micro's arena needs for a graph, its reference kernels assumed.
+
+    Args:
+        graph: The graph.
+        float_bytes: What a float value will take once the graph is quantized; None leaves it.
+        kept: The share that is left of every tensor but the graph's inputs and outputs, to see what
+            removing channels would do.
+    """
+    fixed = {*graph.inputs, *graph.outputs}
     buffers = [
-        ArenaBuffer(graph.tensors[index].name, tensor_bytes(graph.tensors[index]), first, last)
+        ArenaBuffer(
+            graph.tensors[index].name,
+            math.ceil(_size(graph.tensors[index], float_bytes) * (1 if index in fixed else kept)),
+            first,
+            last,
+        )
         for index, (first, last) in lifetimes(graph).items()
     ]
     unknown = sorted({entry.name for entry in graph.operators} & _SCRATCH_UNKNOWN)
@@ -92,6 +106,12 @@ def tflm(graph: Graph) -> TflmArena:
         incomplete=tuple(f"scratch memory of {name} is not in the file" for name in unknown),
         largest=tuple(largest),
     )
+
+
+def _size(tensor: Tensor, float_bytes: int | None) -> int:
+    if float_bytes is not None and tensor.dtype == "float32":
+        return tensor.elements * float_bytes
+    return tensor_bytes(tensor)
 
 
 def _lowest_gap(buffers: Sequence[ArenaBuffer], offsets: dict[int, int], index: int) -> int:

@@ -31,6 +31,20 @@ class ArenaPlan(Struct, frozen=True, forbid_unknown_fields=True):
     placed: tuple[PlacedBuffer, ...]
 
 
+class Examined(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a `.tflite` asks of a microcontroller.
+
+    `kept_heads` gives the head that would be left, by estimate, for shares of the channels that
+    stay. `dense_per_channel` names dense layers whose weights have several scales. `operators` are
+    each operator's output, name and version.
+    """
+
+    arena: TflmArena
+    kept_heads: dict[str, int]
+    dense_per_channel: tuple[str, ...]
+    operators: tuple[tuple[str, str, int], ...]
+
+
 class TflmArena(Struct, frozen=True, forbid_unknown_fields=True):
     """What TensorFlow Lite Micro allocates for a model.
 

@@ -15,6 +15,8 @@ from typing import Any
 from edgekit import (
     conversion_plan,
     conversion_work,
+    coral,
+    coral_plan,
     emission,
     files,
     manifest,
@@ -23,7 +25,7 @@ from edgekit import (
     registry,
 )
 from edgekit.errors import GateError
-from edgekit.types import ConversionPlan, Emit, IoType, Manifest, Precision
+from edgekit.types import ConversionPlan, Emit, IoType, Manifest, Precision, Profile
 
 Progress = Callable[[str], None]
 
@@ -97,11 +99,10 @@ def convert(
             on_progress(f"{output} is up to date: nothing was run")
         _gate(resolved, found)
         return found
-    siblings = registry.emitter(emit) if emit else registry.artifact_format(resolved.format)
-    manifest.may_replace(output, siblings=siblings.siblings, force=force)
+    work = _work(resolved, profile)
+    manifest.may_replace(output, siblings=_siblings(resolved, profile), force=force)
     progress = on_progress or (lambda _: None)
     started = time.monotonic()
-    work = _work(resolved)
     with files.staging(output) as directory:
         made = work.make(resolved, source, profile, directory, trust, progress)
         elapsed_s = time.monotonic() - started
@@ -111,10 +112,19 @@ def convert(
     return written
 
 
-def _work(resolved: ConversionPlan) -> ModuleType:
+def _siblings(resolved: ConversionPlan, profile: Profile) -> tuple[str, ...]:
+    """The endings of the files that the artifact may have beside its main one."""
+    if resolved.emit:
+        return registry.emitter(resolved.emit).siblings
+    return (*registry.artifact_format(resolved.format).siblings, *coral_plan.siblings(profile))
+
+
+def _work(resolved: ConversionPlan, profile: Profile) -> ModuleType:
     """What makes and describes the artifact."""
     if resolved.emit:
         return emission
+    if coral_plan.applies(profile):
+        return coral
     return npu_compilation if registry.is_compiled(resolved.format) else conversion_work
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgekit import (
+    coral_plan,
+    device_options,
     emission_plan,
     hardware,
     hashing,
@@ -16,7 +18,6 @@ from edgekit import (
     preprocessing,
     registry,
     spec_hashes,
-    vela_options,
 )
 from edgekit.errors import ConversionError, OutputError, UsageError
 from edgekit.loading import ModelFile
@@ -67,8 +68,7 @@ def resolve(
     _check_data_options(None if ready else precision, data, preprocess, metric, max_drop)
     registry.converter_reference(profile.format)
     facts = registry.artifact_format(profile.format)
-    if profile.ethos_u:
-        vela_options.check(profile.name, profile.ethos_u)
+    device_options.check(profile, input_type, output_type, batch)
     runtime = _runtime(profile, facts)
     if runtime in registry.RUNTIMES:
         registry.require(registry.RUNTIMES[runtime], "checking the artifact")
@@ -88,6 +88,7 @@ def resolve(
     simplified = simplify and source.family == "keras"
     options = [chosen, wanted, metric, input_type, output_type, batch, max_drop, seed, simplified]
     options += [emit] if emit else []
+    options += coral_plan.siblings(profile)  # with the compiler there is more to make
     request_sha256 = _request_sha256(source, data, metric, target, options)
     input_type, output_type = emission_plan.io_types(profile, chosen, emit, input_type, output_type)
     plan = ConversionPlan(
@@ -240,10 +241,6 @@ def _batch(text: str, profile: Profile) -> int | None:
                 f"{profile.name} runs static shapes only", "leave out --batch dynamic"
             )
         return None
-    if profile.ethos_u and text != "1":
-        raise ConversionError(
-            f"{profile.name} runs one sample at a time, and --batch is {text}", "leave out --batch"
-        )
     if not re.fullmatch(r"[1-9]\d{0,5}", text):
         raise UsageError(f"--batch {text} is neither a positive number nor dynamic", "--batch 1")
     return int(text)

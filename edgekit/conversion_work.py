@@ -7,13 +7,14 @@ moves both into place.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from edgekit import (
+    arena_limits,
     building,
     calibration,
     chunks,
@@ -28,6 +29,7 @@ from edgekit import (
     registry,
     sampling,
 )
+from edgekit.arena_types import TflmArena
 from edgekit.building import Built, Workshop
 from edgekit.ladder import Ascent
 from edgekit.loading import ModelFile
@@ -80,6 +82,7 @@ class Made:
 
     prepared: Prepared
     outcome: Outcome
+    arena: TflmArena | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -101,7 +104,13 @@ def make(
         UserError: See edgekit.errors.
     """
     prepared = _prepare(resolved, source, profile, directory, trust, progress)
-    return Made(prepared, _make(resolved, profile, prepared, directory, progress))
+    arena_limits.before(prepared.hub, prepared.info, profile, resolved.precision)
+    outcome = _make(resolved, profile, prepared, directory, progress)
+    arena, warnings = arena_limits.after(
+        outcome.built.files[0], prepared.info, profile, stored=resolved.emit != "c"
+    )
+    outcome = replace(outcome, warnings=(*outcome.warnings, *warnings))
+    return Made(prepared, outcome, arena)
 
 
 def _prepare(
@@ -268,6 +277,7 @@ def describe(
         ladder=outcome.rungs,
         accuracy=outcome.accuracy,
         source_accuracy=sampled.final.source if sampled.final else None,
+        arena=made.arena,
         warnings=(*resolved.notes, *prepared.notes, *outcome.warnings),
         timing={"convert_s": elapsed_s},
         environment=outcome.facts,

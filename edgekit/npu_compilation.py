@@ -133,7 +133,7 @@ def _check_memories(estimate: NpuEstimate, out: Path, profile: Profile) -> None:
             raise ConversionError(
                 f"{what} {units.size(needed)} in {room}, and {profile.name} has"
                 f" {units.size(there)}",
-                "compress the model with --recipe channels50-int8, or choose a larger --target",
+                "make the model smaller (edgekit recipes list), or choose a larger --target",
             )
 
 

@@ -12,7 +12,15 @@ from typing import Any
 
 import msgspec
 
-from edgekit import emission_plan, hardware, manifest, recipe_files, registry, user_code
+from edgekit import (
+    coral_plan,
+    emission_plan,
+    hardware,
+    manifest,
+    recipe_files,
+    registry,
+    user_code,
+)
 from edgekit.build_file import NO_RECIPE, OUTPUTS, located
 from edgekit.build_types import Bench, Build, BuildFile, ModelTable, Named, Stage
 from edgekit.errors import BuildFileError, EdgekitError, UsageError
@@ -156,6 +164,7 @@ def _converted(
 ) -> Stage:
     model, recipe, target = combination
     facts = registry.emitter(build.emit) if build.emit else registry.artifact_format(profile.format)
+    siblings = facts.siblings if build.emit else (*facts.siblings, *coral_plan.siblings(profile))
     # The name of C sources is that of the functions and constants in them.
     name = model if build.emit and precision == "int8" else f"{model}-{precision}"
     output = f"{place}/{name}{facts.suffix}"
@@ -181,7 +190,7 @@ def _converted(
             "output": output,
             **common,
         },
-        outputs=_sealed(output, facts.siblings),
+        outputs=_sealed(output, siblings),
         needs=(source.name,) if source else (),
     )
 

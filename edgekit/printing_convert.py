@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import RenderableType
 
 from edgekit import manifest as manifests
-from edgekit import printing, printing_npu, units
+from edgekit import printing, printing_npu, tensor_names, units
+from edgekit.arena_types import TflmArena
 from edgekit.intervals import SQNR_CAP_DB
 from edgekit.types import (
     Accuracy,
@@ -18,6 +19,8 @@ from edgekit.types import (
     Parity,
     Rung,
 )
+
+SHOWN_TENSORS = 2
 
 
 def plan(planned: ConversionPlan) -> RenderableType:
@@ -99,17 +102,28 @@ def _simplified(made: Manifest) -> str | None:
 
 
 def _memory(made: Manifest) -> str | None:
-    """What emitted C needs on a device; None for other artifacts."""
+    """What it needs on a device; None where that was not planned."""
     step = next((step for step in made.steps if step.name.startswith("emit ")), None)
     if step is None:
-        return None
+        return _arena(made.arena) if made.arena else None
     detail = step.detail
     if "arena_bytes" in detail:
         arena = f"arena {units.size(detail['arena_bytes'])}"
     else:
-        head, tail = detail["arena_head_bytes"], detail["arena_tail_estimate_bytes"]
-        arena = f"arena {units.size(head)} and about {units.size(tail)} (an estimate)"
+        arena = _heads(detail["arena_head_bytes"], detail["arena_tail_estimate_bytes"])
     return f"constants {units.size(detail['constant_bytes'])}, {arena}"
+
+
+def _arena(arena: TflmArena) -> str:
+    largest = ", ".join(
+        f"{tensor_names.short(entry.name)} {units.size(entry.size_bytes)}"
+        for entry in arena.largest[:SHOWN_TENSORS]
+    )
+    return f"{_heads(arena.head_bytes, arena.tail_estimate_bytes)}\nlargest tensors: {largest}"
+
+
+def _heads(head_bytes: int, tail_bytes: int) -> str:
+    return f"arena {units.size(head_bytes)} and about {units.size(tail_bytes)} (an estimate)"
 
 
 def _sizes(made: Manifest) -> str:

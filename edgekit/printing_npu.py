@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgekit import units
+from edgekit import tensor_names, units
 from edgekit.npu_types import CpuOperator, NpuEstimate
 
 HEADING = "estimate, NPU only"
@@ -47,4 +47,5 @@ def _operators(estimate: NpuEstimate) -> str:
 
 
 def _operator(entry: CpuOperator) -> str:
-    return f"CPU: {entry.kind} {entry.name} ({entry.reason or 'Vela gives no reason'})"
+    reason = entry.reason or "Vela gives no reason"
+    return f"CPU: {entry.kind} {tensor_names.short(entry.name)} ({reason})"

@@ -6,12 +6,10 @@ TFLite operators that its layers become; the converted file is judged by its own
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
-from typing import NamedTuple
 
-from edgekit import registry, units
+from edgekit import memory_rules, registry
 from edgekit.types import (
     STATIC_PRECISIONS,
     Finding,
@@ -21,16 +19,6 @@ from edgekit.types import (
     Profile,
     TensorSpec,
 )
-
-WEIGHT_BITS = {
-    "fp32": 32, "fp16": 16, "int8": 8, "int8-dynamic": 8, "int8-weight": 8, "int4-weight": 4,
-    "int16x8": 8,
-}  # fmt: skip
-ACTIVATION_BYTES = {
-    "fp32": 4, "fp16": 2, "int8": 1, "int8-dynamic": 4, "int8-weight": 4, "int4-weight": 4,
-    "int16x8": 2,
-}  # fmt: skip
-"""fp16 counts 2 bytes, though some runtimes compute in float32: both tables are lower bounds."""
 
 KERAS_OPERATORS: dict[str, tuple[str, ...]] = {
     "InputLayer": (),
@@ -86,25 +74,11 @@ counts as RELU whatever its bounds. A layer's own `activation` is not seen: only
 tells.
 """
 
-_FOLDED = ("BatchNormalization",)
-"""Layers whose parameters vanish into their neighbours."""
-
-
 RECURRENT_KINDS = frozenset({
     "LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D",
     "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "WHILE",
 })  # fmt: skip
 """Keras layers and TFLite operators that carry a state from step to step."""
-
-
-class Need(NamedTuple):
-    """More bytes than a target has in one of its memories."""
-
-    layer: str | None
-    what: str
-    needed_bytes: int
-    there_bytes: int
-    room: str
 
 
 def check(info: ModelInfo, profile: Profile, precision: str) -> tuple[Finding, ...]:
@@ -122,7 +96,7 @@ def check(info: ModelInfo, profile: Profile, precision: str) -> tuple[Finding, .
     return (
         *_precision(profile, precision),
         *_shapes(info, profile),
-        *_memory(info, profile, precision),
+        *memory_rules.check(info, profile, precision),
         *_operators(info, profile),
         *_recurrent(info, profile, precision),
     )
@@ -186,52 +160,6 @@ def _open_axes(tensor: TensorSpec, *, fixed_batch: bool) -> list[int]:
     return [axis for axis, size in enumerate(tensor.shape) if size is None and axis >= first]
 
 
-def _memory(info: ModelInfo, profile: Profile, precision: str) -> Iterator[Finding]:
-    if precision not in WEIGHT_BITS:
-        return
-    hardware = profile.hardware
-    weights = _weights_bytes(info, precision)
-    activation, layer = _largest_activation(info, precision)
-    if hardware.flash_bytes is not None:
-        if weights > hardware.flash_bytes:
-            need = Need(None, "the weights need", weights, hardware.flash_bytes, "flash")
-            yield _too_large(need, profile, precision, WEIGHT_BITS)
-        if hardware.sram_bytes is not None and activation > hardware.sram_bytes:
-            need = Need(layer, "its output needs", activation, hardware.sram_bytes, "SRAM")
-            yield _too_large(need, profile, precision, ACTIVATION_BYTES)
-    elif hardware.memory_bytes is not None and weights + activation > hardware.memory_bytes:
-        what = "the weights and the largest activation need"
-        need = Need(None, what, weights + activation, hardware.memory_bytes, "memory")
-        yield _too_large(need, profile, precision, WEIGHT_BITS)
-
-
-def _too_large(need: Need, profile: Profile, precision: str, widths: dict[str, int]) -> Finding:
-    smallest = min(profile.precision.supported, key=lambda name: widths[name])
-    first = f"use --precision {smallest}, " if widths[smallest] < widths[precision] else ""
-    return Finding(
-        need.layer,
-        f"{need.what} at least {units.size(need.needed_bytes)} at {precision}, and"
-        f" {profile.name} has {units.size(need.there_bytes)} of {need.room}",
-        f"{first}make the model smaller, or choose a larger --target",
-    )
-
-
-def _weights_bytes(info: ModelInfo, precision: str) -> int:
-    folded = sum(layer.parameters for layer in info.layers if layer.kind in _FOLDED)
-    return (info.parameters - folded) * WEIGHT_BITS[precision] // 8
-
-
-def _largest_activation(info: ModelInfo, precision: str) -> tuple[int, str | None]:
-    """Bytes of the largest layer output of one sample, and the layer's name."""
-    sized = [
-        (math.prod(size for size in layer.output_shape[1:] if size), layer.name)
-        for layer in info.layers
-        if layer.output_shape
-    ]
-    elements, name = max(sized, default=(0, None))
-    return elements * ACTIVATION_BYTES[precision], name
-
-
 def _operators(info: ModelInfo, profile: Profile) -> Iterator[Finding]:
     rules = profile.ops
     if rules == OpsRules():
@@ -258,6 +186,12 @@ def _tflite_operators(info: ModelInfo, layer: LayerInfo) -> tuple[str, ...] | No
     if info.format == "tflite":
         return (layer.kind,)
     return KERAS_OPERATORS.get(layer.kind) if info.generation else None
+
+
+def operators(layers: Sequence[LayerInfo], profile: Profile) -> Iterator[Finding]:
+    """What a target does not run of the operators of a .tflite."""
+    for layer in layers:
+        yield from _operator(layer, layer.kind, profile)
 
 
 def _operator(layer: LayerInfo, operator: str, profile: Profile) -> Iterator[Finding]:

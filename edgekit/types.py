@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct
 
+from edgekit.arena_types import TflmArena
 from edgekit.npu_types import NpuEstimate
 
 if TYPE_CHECKING:  # a batch is never encoded, and `--help` must not pay for numpy
@@ -709,6 +710,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     accuracy: Accuracy | None = None
     source_accuracy: Accuracy | None = None
     paired: PairedChange | None = None
+    arena: TflmArena | None = None
     estimate: NpuEstimate | None = None
     warnings: tuple[str, ...] = ()
     timing: dict[str, float] = {}

@@ -79,7 +79,12 @@ def test_every_example_is_a_command_line_that_parses() -> None:
 
 
 @pytest.mark.parametrize(
-    ("heading", "target"), [("TFLite", "host"), ("OpenVINO IR", "host-openvino")]
+    ("heading", "target"),
+    [
+        ("TFLite", "host"),
+        ("OpenVINO IR", "host-openvino"),
+        ("Ethos-U by Vela", "cortex-m55-ethos-u55-128"),
+    ],
 )
 def test_the_table_of_precisions_is_what_the_profiles_support(heading: str, target: str) -> None:
     lines = [line for line in readme().splitlines() if line.startswith("|")]

@@ -149,6 +149,12 @@ def test_what_is_printed_says_estimate_and_nothing_of_vela_reaches_stdout(small,
     assert json.loads(capfd.readouterr().out)["estimate"]["npu_only"] is True
 
 
+def test_a_model_whose_name_begins_with_a_dash_is_no_option_of_vela(small, out, monkeypatch):
+    monkeypatch.chdir(small.parent)
+    Path("-o.tflite").write_bytes(small.read_bytes())
+    assert edgekit.convert("-o.tflite", target=U55, output=out).estimate.npu_operators == 5
+
+
 def test_benching_it_ends_in_one_line_that_says_what_runs_it(small, out, capsys):
     edgekit.convert(small, target=U55, output=out)
     assert main(["bench", str(out)]) == 1
