@@ -1,7 +1,7 @@
 """What a stage's outputs depend on: its inputs' hashes, its options and the libraries' versions.
 
 The key of a stage is the hash of all of these, and of no path: the same model in another place, or
-in another project, has the same key.
+in another project, has the same key. The name of its output counts: C sources carry it inside.
 """
 
 from __future__ import annotations
@@ -116,6 +116,7 @@ def inputs(stage: Stage, hashes: Hashes, made: Mapping[str, StageState]) -> tupl
     """
     return (
         *_sources(stage, hashes, made),
+        *_name(stage),
         *_named(stage, hashes),
         *(
             StageInput(f"option {name}", str(value), name, hashed=False)
@@ -164,6 +165,13 @@ def _sources(stage: Stage, hashes: Hashes, made: Mapping[str, StageState]) -> It
     if stage.kind == "bench":  # a figure that another machine measured is not this one's
         machine = f"{platform.node()} {platform.machine()}"
         yield StageInput("machine", machine, "the machine", hashed=False)
+
+
+def _name(stage: Stage) -> Iterator[StageInput]:
+    """A measurement is not kept in the cache, whatever it is called."""
+    if stage.kind != "bench":
+        name = Path(stage.outputs[0]).name
+        yield StageInput("output name", name, "the output's name", hashed=False)
 
 
 def _without_place(output: tuple[str, str]) -> tuple[str, str]:

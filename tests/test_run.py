@@ -111,6 +111,15 @@ def test_another_project_takes_what_the_cache_has_and_names_its_own_files(place)
     assert manifest.read(taken).command[2] == "nets/other.tflite"
 
 
+def test_another_name_of_the_same_model_is_another_output(place):
+    text = cases.fp32_and_fp16().replace("[model.m]", "[model.renamed]")
+    text = text.replace('model = "m"', 'model = "renamed"')
+    report = cases.run(cases.project(place / "other", text), place / "cache")
+    assert set(cases.statuses(report).values()) == {"built"}
+    taken = place / "other" / "build" / "renamed" / "none" / "host" / "renamed-fp32.tflite"
+    assert taken.read_bytes() == artifact(place).read_bytes()
+
+
 def test_a_missing_output_comes_back_from_the_cache_and_says_why(place):
     artifact(place).unlink()
     report = again(place)

@@ -3,7 +3,8 @@
 #   edgekit_add_model(NAME
 #     MODEL model.keras            # also .h5, a SavedModel, .onnx or .tflite
 #     TARGET cortex-m7             # a name of `edgekit profiles list`, or a TOML file
-#     [EMIT c|c-array]             # c (the default) needs no runtime, c-array TensorFlow Lite Micro
+#     [EMIT c|c-array]             # c (the default) needs no runtime; c-array is C++ (enable CXX)
+#                                  # for TensorFlow Lite Micro
 #     [RECIPE channels50-int8]     # a name of `edgekit recipes list`, or a TOML file
 #     [DATA data.npz]              # for calibration and training
 #     [PRECISION int8] [PREPROCESS unit] [METRIC top1] [TEACHER model] [LOSS file.py:function]
@@ -47,25 +48,20 @@ function(_edgekit_toml result text)
   set(${result} "\"${text}\"" PARENT_SCOPE)
 endfunction()
 
-# Paths are relative to the source directory, as in add_library; a name stays a name.
+# Paths are relative to the source directory, as in add_library; file.py:function is one too.
 function(_edgekit_located result text)
-  if(IS_ABSOLUTE "${text}" OR NOT EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/${text}")
-    set(${result} "${text}" PARENT_SCOPE)
-  else()
-    set(${result} "${CMAKE_CURRENT_SOURCE_DIR}/${text}" PARENT_SCOPE)
+  if(NOT IS_ABSOLUTE "${text}")
+    set(text "${CMAKE_CURRENT_SOURCE_DIR}/${text}")
   endif()
+  set(${result} "${text}" PARENT_SCOPE)
 endfunction()
 
-# file.py:function is located by its file.
-function(_edgekit_located_hook result text)
-  if(text MATCHES "^(.+[.]py)(:[^:]+)$")
-    set(function "${CMAKE_MATCH_2}")
-    _edgekit_located(file "${CMAKE_MATCH_1}")
-    set(${result} "${file}${function}" PARENT_SCOPE)
-  else()
-    _edgekit_located(file "${text}")
-    set(${result} "${file}" PARENT_SCOPE)
+# What edgekit takes for a name stays one, whatever stands in the source directory.
+function(_edgekit_located_if result text pattern)
+  if(text MATCHES "${pattern}")
+    _edgekit_located(text "${text}")
   endif()
+  set(${result} "${text}" PARENT_SCOPE)
 endfunction()
 
 # The edgekit.toml of one model, written only where it says something else than before.
@@ -75,8 +71,10 @@ function(_edgekit_write_file file name)
   foreach(key MODEL DATA TEACHER LOSS AUGMENT PREPROCESS METRIC)
     if(DEFINED ARG_${key})
       set(value "${ARG_${key}}")
-      if(NOT key MATCHES "PREPROCESS")
-        _edgekit_located_hook(value "${value}")
+      if(key STREQUAL "METRIC")
+        _edgekit_located_if(value "${value}" "[.]py:[^:]+$")
+      elseif(NOT key STREQUAL "PREPROCESS")
+        _edgekit_located(value "${value}")
       endif()
       _edgekit_toml(value "${value}")
       string(TOLOWER ${key} lower)
@@ -88,7 +86,7 @@ function(_edgekit_write_file file name)
     if(DEFINED ARG_${key})
       set(value "${ARG_${key}}")
       if(key MATCHES "TARGET|RECIPE")
-        _edgekit_located(value "${value}")
+        _edgekit_located_if(value "${value}" "[.]toml$|/")
       endif()
       _edgekit_toml(value "${value}")
       string(TOLOWER ${key} lower)
@@ -146,8 +144,15 @@ function(edgekit_add_model name)
   if(NOT name MATCHES "^[A-Za-z][A-Za-z0-9_]*$")
     message(FATAL_ERROR "edgekit_add_model(${name}): the name has to be a C identifier")
   endif()
+  if(DEFINED ARG_EPOCHS AND NOT ARG_EPOCHS MATCHES "^[0-9]+$")
+    message(FATAL_ERROR "edgekit_add_model(${name}): EPOCHS ${ARG_EPOCHS} is not a whole number")
+  endif()
   if(NOT DEFINED ARG_EMIT)
     set(ARG_EMIT c)
+  endif()
+  get_property(languages GLOBAL PROPERTY ENABLED_LANGUAGES)
+  if(ARG_EMIT STREQUAL "c-array" AND NOT "CXX" IN_LIST languages)
+    message(FATAL_ERROR "edgekit_add_model(${name}): EMIT c-array is C++; write project(… C CXX)")
   endif()
 
   set(directory "${CMAKE_CURRENT_BINARY_DIR}/edgekit/${name}")
@@ -156,9 +161,15 @@ function(edgekit_add_model name)
   _edgekit_outputs(outputs ${name} "${file}")
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${file}")
 
+  # edgekit leaves alone what is up to date, and make would find it too old again each time.
+  set(touch "")
+  if(CMAKE_GENERATOR MATCHES "Makefiles")
+    set(touch COMMAND ${CMAKE_COMMAND} -E touch ${outputs})
+  endif()
   add_custom_command(
     OUTPUT ${outputs}
     COMMAND ${EDGEKIT_COMMAND} run "${file}" --depfile "${directory}/edgekit.d" -q
+    ${touch}
     DEPENDS "${file}"
     DEPFILE "${directory}/edgekit.d"
     COMMENT "Making the model ${name} for ${ARG_TARGET}"

@@ -111,6 +111,9 @@ def test_cmake_links_the_model_and_makes_it_again_only_where_it_changed(
     assert "Linking C executable" in again
     assert "0 of 8 answers differ" in run(environment, build, build / "reader")
     assert "Linking" not in made()
+    (checkout / "edgekit" / "demo_digits.npz").touch()
+    assert "Making the model" in made()
+    assert "Making the model" not in made()
 
 
 def test_cmake_says_at_configure_time_what_is_wrong(environment, checkout):
@@ -119,11 +122,14 @@ def test_cmake_says_at_configure_time_what_is_wrong(environment, checkout):
     listing = source / "CMakeLists.txt"
     package = run(environment, source, "edgekit", "--cmake-dir").strip()
     whole = listing.read_text()
+    (source / "cortex-m7").mkdir()  # a name stays a name
     for wrong, said in (
         (whole.replace("cortex-m7", "cortex-m99"), "cortex-m99"),
         (whole.replace("TARGET cortex-m7", ""), "TARGET is missing"),
         (whole.replace("TARGET", "TARGETS x TARGET"), "unknown argument"),
         (whole.replace("digits.npz", "none.npz"), "none.npz"),
+        (whole.replace("TARGET", "EPOCHS 1x TARGET"), "is not a whole number"),
+        (whole.replace("TARGET", "EMIT c-array TARGET"), "project(… C CXX)"),
     ):
         listing.write_text(wrong)
         done = subprocess.run(
