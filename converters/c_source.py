@@ -24,8 +24,6 @@ from edgekit.converters import (
 )
 from edgekit.converters.c_types import Port
 
-SIBLINGS = (".c", "_golden.h", "_main.c")
-
 
 class Emitter:
     """Writes C for one model. For `edgekit.workers.Worker`."""

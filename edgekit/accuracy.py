@@ -90,21 +90,21 @@ def evaluate(
             edgekit.metrics.Metric.
     """
     kept: list[tuple[Batch, Arrays]] = []
-    rows = []
+    rows, labels = [], []
     for batches in _parts(dataset.batches("test", BATCH_SAMPLES)):
         for batch, outputs in zip(batches, _run(device, measurand, batches, threads), strict=True):
+            if batch.y is not None:
+                labels.append(batch.y)
             if metric.per_sample is None:
                 kept.append((batch, outputs))
             else:
                 rows.append(metric.rows(batch.x, batch.y, outputs))
+    joined = np.concatenate(labels) if labels else None
     if metric.per_sample is not None:
-        return metric.accuracy(np.concatenate(rows))
-    labels = [batch.y for batch, _ in kept if batch.y is not None]
-    return metric.evaluate(
-        _joined([batch.x for batch, _ in kept]),
-        np.concatenate(labels) if labels else None,
-        _joined([outputs for _, outputs in kept]),
-    )
+        return metrics.of_labels(metric.accuracy(np.concatenate(rows)), joined)
+    seen = _joined([batch.x for batch, _ in kept])
+    answers = _joined([outputs for _, outputs in kept])
+    return metrics.of_labels(metric.evaluate(seen, joined, answers), joined)
 
 
 def lint(

@@ -75,9 +75,9 @@ def _drop(
 ) -> Gate:
     """Whether the accuracy fell by more than is allowed.
 
-    On as many samples as the reference the drop itself counts, since these are the same samples;
-    without a limit it must also be more than chance explains. On other samples the whole interval
-    of the drop must lie above the limit.
+    On the reference's own samples (as many, with the same labels) the drop itself counts; without
+    a limit it must also be more than chance explains. On other samples the whole interval of the
+    drop must lie above the limit.
     """
     found = figures.accuracy
     assert found is not None, "asked only where there is one"
@@ -90,7 +90,7 @@ def _drop(
         )
     drop = metrics.drop(reference, found)
     interval = _drop_interval(reference, found)
-    same_samples = found.n == reference.n
+    same_samples = _same_samples(found, reference)
     allowed = limit or 0.0
     broken = drop > allowed + ROUNDING
     if broken and (limit is None or not same_samples):
@@ -109,10 +109,15 @@ def _drop(
     )
 
 
+def _same_samples(found: Accuracy, reference: Accuracy) -> bool:
+    known = None not in (found.labels_sha256, reference.labels_sha256)
+    return found.n == reference.n and not (known and found.labels_sha256 != reference.labels_sha256)
+
+
 def _values(found: Accuracy, reference: Accuracy, whose: str) -> str:
     name = found.metric
     samples = f"n = {found.n}"
-    if found.n != reference.n:
+    if not _same_samples(found, reference):
         samples = f"n = {found.n}, there {reference.n}: other samples"
     before = units.metric(name, reference.value)
     return f"{name} {units.metric(name, found.value)}, {whose} has {before} ({samples})"

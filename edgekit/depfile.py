@@ -11,7 +11,7 @@ from edgekit.build_types import BuildFile, Stage
 from edgekit.errors import OutputError
 
 _MEANT_OTHERWISE = re.compile(r"[\x00-\x1f\x7f;|\\%*?\[\]~&]")
-"""What ends a rule, starts a command or stands for other files, and that not both tools can escape."""
+"""Ends a rule, starts a command or stands for other files, and not both tools can escape it."""
 
 
 def check(path: Path) -> None:

@@ -61,7 +61,8 @@ class Ascent:
 def judge_outputs(judge: Judge, outputs: Arrays) -> Accuracy:
     """The metric of given outputs on the judge's samples."""
     seen = chunks.read_all(judge.samples) if judge.metric.needs_x else None
-    return judge.metric.evaluate(seen, judge.labels, outputs)
+    found = judge.metric.evaluate(seen, judge.labels, outputs)
+    return metrics.of_labels(found, judge.labels)
 
 
 def paired(judge: Judge, outputs: Arrays) -> PairedChange | None:

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit import metric_functions, metric_rows, user_code
+from edgekit import hashing, metric_functions, metric_rows, user_code
 from edgekit.errors import DataError, UsageError
 from edgekit.intervals import bootstrap, wilson
 from edgekit.types import Accuracy, TensorSpec
@@ -142,6 +143,14 @@ def resolve(name: str | None, *, outputs: Sequence[TensorSpec], labels: Array | 
     if labels is not None and name in {"top1", "top5"}:
         metric_rows.class_numbers(labels, output.shape[-1], name)
     return _BUILT_IN[name](output.name)
+
+
+def of_labels(accuracy: Accuracy, labels: Array | None) -> Accuracy:
+    """A figure with what tells its labels from others; without labels, as it is."""
+    if labels is None:
+        return accuracy
+    content = np.ascontiguousarray(labels, dtype=np.float64).tobytes()
+    return msgspec.structs.replace(accuracy, labels_sha256=hashing.sha256_bytes(content))
 
 
 def drop(reference: Accuracy, candidate: Accuracy) -> float:

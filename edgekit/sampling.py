@@ -136,7 +136,7 @@ def judge(
     metric = metrics.resolve(metric_name, outputs=info.outputs, labels=joined)
     outputs = chunks.read_all(_outputs(worker, samples))
     seen = chunks.read_all(samples) if metric.needs_x else None
-    source = metric.evaluate(seen, joined, outputs)
+    source = metrics.of_labels(metric.evaluate(seen, joined, outputs), joined)
     return Judge(samples, joined, metric, source, metric.right(seen, joined, outputs))
 
 

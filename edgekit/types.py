@@ -555,13 +555,17 @@ class Parity(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Accuracy(Struct, frozen=True, forbid_unknown_fields=True):
-    """A metric with its 95 % interval; n is the number of samples (or of groups of samples)."""
+    """A metric with its 95 % interval; n is the number of samples (or of groups of samples).
+
+    `labels_sha256` is that of the labels in order, which tells one role from another of its size.
+    """
 
     metric: str
     value: float
     ci95: tuple[float, float] | None
     n: int
     higher_is_better: bool = True
+    labels_sha256: str | None = None
 
 
 class PairedChange(Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edgekit import check_accuracy, check_gates
@@ -160,6 +161,17 @@ def test_on_other_samples_the_whole_interval_must_lie_beyond_the_limit():
     assert drop(before, cases.top1(890, 1000), 0.01).outcome == "warned"
     assert "other samples" in drop(before, cases.top1(890, 1000), 0.01).line
     assert drop(before, cases.top1(800, 1000), 0.01).outcome == "broken"
+
+
+def test_as_many_samples_with_other_labels_are_other_samples():
+    before, found = (
+        msgspec.structs.replace(cases.top1(right, 1000), labels_sha256=labels * 64)
+        for right, labels in ((905, "a"), (890, "b"))
+    )
+    assert drop(before, found, 0.01).outcome == "warned"
+    assert "other samples" in drop(before, found, 0.01).line
+    same = msgspec.structs.replace(found, labels_sha256="a" * 64)
+    assert drop(before, same, 0.01).outcome == "broken"
 
 
 def test_where_lower_is_better_a_rise_is_the_drop():
