@@ -675,7 +675,7 @@ NAMED = {
         files.nothing, f"{PLAIN} --batch dynamic", ("batch", "asked was dynamic")
     ),
     "a manifest that is none": Case(
-        files.text("dense.tflite.edgekit.json", "{}"), PLAIN, ("is not a manifest",)
+        files.text("dense.tflite.edgekit.json", "{}"), PLAIN, ("is no edgekit.manifest/1 file",)
     ),
     "bench a model": Case(
         files.text("m.keras", "x"), "bench m.keras", ("is a model, not an artifact", "convert")
