@@ -259,6 +259,12 @@ class CacheRecord(Struct, frozen=True, forbid_unknown_fields=True):
     gate: str | None = None
 
 
+class CacheMark(Struct, frozen=True, forbid_unknown_fields=True):
+    """What says that edgekit made a directory, to keep its cache there: `edgekit-cache.json`."""
+
+    schema: Literal["edgekit.cache-directory/1"]
+
+
 class CacheEntry(Struct, frozen=True, forbid_unknown_fields=True):
     """A cache entry as `edgekit cache ls` lists it; `unused_s` is the time since its last use."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edgekit import (
     build_file,
+    cache_directory,
     depfile,
     locking,
     pipeline_plan,
@@ -66,7 +67,8 @@ def run(
     if depfile_path:
         depfile.check(Path(depfile_path))
     tell = on_progress or (lambda _text: None)
-    kept = Store(Path(cache_dir) if cache_dir else store.default_directory())
+    kept = Store(Path(cache_dir) if cache_dir else cache_directory.default())
+    cache_directory.check(kept.directory)
     directory = Path(file.directory)
     hashes = Hashes(directory)
     if dry_run:
