@@ -31,11 +31,16 @@ class Source(NamedTuple):
 
 
 def refuse(source: Source, keys: Sequence[Key], what: str, fix: str) -> NoReturn:
-    """Raises BuildFileError with the file, the line of a key, and the key."""
+    """Raises what `wrong` gives."""
+    raise wrong(source, keys, what, fix)
+
+
+def wrong(source: Source, keys: Sequence[Key], what: str, fix: str) -> BuildFileError:
+    """The error with the file, the line of a key, and the key."""
     line = line_of(source.text, keys)
     where = f"{source.path}, line {line}" if line else str(source.path)
     key = dotted(keys)
-    raise BuildFileError(f"{where}: {key}{': ' if key else ''}{what}", fix)
+    return BuildFileError(f"{where}: {key}{': ' if key else ''}{what}", fix)
 
 
 def convert(source: Source, given: Any, kind: type[Table], keys: Sequence[Key]) -> Table:
@@ -101,6 +106,11 @@ def dotted(keys: Sequence[Key]) -> str:
     return "".join(parts).lstrip(".")
 
 
+def steps(text: str) -> list[Key]:
+    """The inverse of `dotted`, for keys without dots."""
+    return [name or int(at) for name, at in _STEP.findall(text)]
+
+
 def shown(value: Any) -> str:
     """A value as it came, not too long."""
     text = repr(value)
@@ -111,7 +121,7 @@ def _parsed(message: str) -> tuple[str, list[Key]]:
     """What msgspec says is wrong, and where."""
     found = _MESSAGE.match(message)
     assert found, f"msgspec changed its messages: {message}"
-    return found["what"], [name or int(at) for name, at in _STEP.findall(found["where"] or "")]
+    return found["what"], steps(found["where"] or "")
 
 
 def _explain(

@@ -62,7 +62,7 @@ class BuildTable(Struct, frozen=True, forbid_unknown_fields=True):
     precision: Precision | Annotated[tuple[Precision, ...], Meta(min_length=1)] | None = None
     input_type: IoType | None = None
     output_type: IoType | None = None
-    batch: PositiveInt | Literal["dynamic"] = 1
+    batch: Annotated[int, Meta(ge=1, le=999_999)] | Literal["dynamic"] = 1
     max_drop: Rate | None = None
     emit: Emit | None = None
     epochs: Annotated[int, Meta(ge=1, le=10_000)] | None = None
@@ -171,7 +171,10 @@ class Bench(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BuildFile(Struct, frozen=True, forbid_unknown_fields=True):
-    """edgekit.toml, read and checked. Paths in it are relative to `directory`."""
+    """edgekit.toml, read and checked. Paths in it are relative to `directory`.
+
+    `text` is what it was read from, for messages that name a line.
+    """
 
     path: str
     directory: str
@@ -180,6 +183,7 @@ class BuildFile(Struct, frozen=True, forbid_unknown_fields=True):
     benches: tuple[Bench, ...]
     checks: tuple[ScopedBudgets, ...]
     cache_max_bytes: int | None
+    text: str = ""
 
 
 # -------------------------------------------------------------------------- what is to be done

@@ -5,7 +5,7 @@ Nothing is read but recipes and profiles, and nothing is run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 
 from edgekit import (
+    build_keys,
+    build_paths,
     coral_plan,
     emission_plan,
     hardware,
@@ -34,6 +36,7 @@ from edgekit.types import (
 )
 
 RESULT = ".result.json"
+_FUNCTIONS = ("metric", "loss", "augment")
 
 
 def stages(file: BuildFile, *, seed: int = 0, trust: bool = False) -> tuple[Stage, ...]:
@@ -64,17 +67,13 @@ def stages(file: BuildFile, *, seed: int = 0, trust: bool = False) -> tuple[Stag
 def _check_there(file: BuildFile, model: str) -> None:
     """A model or data that is not there is said before anything else is run."""
     table = file.models[model]
-    function = user_code.split(table.data) if table.data else None
-    named = {"path": Path(table.path)}
-    if table.data:
-        named["data"] = function[0] if function else Path(table.data).expanduser()
-    for key, path in named.items():
-        place = Path(file.directory) / path
-        if not place.exists():
-            raise _wrong(
-                file, f"model.{model}.{key}", f"there is no {place}",
-                "correct it; paths are relative to this file",
-            )  # fmt: skip
+    for key in ("path", "data", "teacher", "metric", "loss", "augment"):
+        given = getattr(table, key)
+        if given is None or (key in _FUNCTIONS and user_code.split(given) is None):
+            continue
+        if reason := build_paths.lacking(Path(file.directory) / build_paths.named(given)):
+            fix = "correct it; paths are relative to this file"
+            raise _wrong(file, ["model", model, key], reason, fix)
 
 
 def _add(file: BuildFile, found: dict[str, Stage], stage: Stage) -> None:
@@ -125,7 +124,7 @@ def _compressed(
     distils = any(isinstance(step, DistillStep) for step in recipe.step)
     if trains and table.data is None:
         raise _wrong(
-            file, f"model.{model}", f"has no data, and the recipe {recipe.name} trains",
+            file, ["model", model], f"has no data, and the recipe {recipe.name} trains",
             'add data = "FILE.npz" with training data',
         )  # fmt: skip
     output = f"{place}/{model}.keras"
@@ -264,13 +263,13 @@ def _check(
         )  # fmt: skip
     if precision in STATIC_PRECISIONS and file.models[model].data is None:
         raise _wrong(
-            file, f"model.{model}",
+            file, ["model", model],
             f"has no data, and {precision} for {profile.name} needs calibration data",
             'add data = "FILE.npz", or another precision to the [[build]]',
         )  # fmt: skip
     if build.max_drop is not None and file.models[model].data is None:
         raise _wrong(
-            file, f"model.{model}", f"has no data, which max_drop of {build.key} needs",
+            file, ["model", model], f"has no data, which max_drop of {build.key} needs",
             'add data = "FILE.npz"',
         )  # fmt: skip
     try:
@@ -283,15 +282,23 @@ def _check(
     except UsageError as error:
         raise _wrong(file, build.key, error.message, error.fix) from None
     except EdgekitError as error:
-        raise type(error)(f"{file.path}: {build.key}: {error.message}", error.fix) from None
+        raise _as(error, file, build_keys.steps(build.key)) from None
 
 
 def _check_device(file: BuildFile, bench: Bench, url: str) -> None:
     try:
         registry.target(url.partition("://")[0])
     except EdgekitError as error:
-        raise type(error)(f"{file.path}: {bench.key}.device: {error.message}", error.fix) from None
+        raise _as(error, file, [*build_keys.steps(bench.key), "device"]) from None
 
 
-def _wrong(file: BuildFile, where: str, what: str, fix: str) -> BuildFileError:
-    return BuildFileError(f"{file.path}: {where}: {what}", fix)
+def _wrong(
+    file: BuildFile, where: str | Sequence[build_keys.Key], what: str, fix: str
+) -> BuildFileError:
+    keys = build_keys.steps(where) if isinstance(where, str) else where
+    return build_keys.wrong(build_keys.Source(Path(file.path), file.text), keys, what, fix)
+
+
+def _as(error: EdgekitError, file: BuildFile, keys: Sequence[build_keys.Key]) -> EdgekitError:
+    """An error of what the file names, with the line that names it."""
+    return type(error)(_wrong(file, keys, error.message, "").message, error.fix)

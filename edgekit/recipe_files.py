@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 import typing
 from importlib import resources
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from edgekit import hashing
+from edgekit import hashing, toml_text
 from edgekit.errors import RecipeError
 from edgekit.types import (
     ChannelsStep,
@@ -113,7 +112,7 @@ def _read(text: str) -> tuple[str, dict[str, Any]]:
     if len(content) > MAX_FILE_BYTES:
         raise RecipeError(f"{text} is larger than 1 MiB: no recipe", "give a recipe's path")
     try:
-        return text, tomllib.loads(content.decode())
+        return text, toml_text.loads(toml_text.decode(content))
     except (ValueError, RecursionError) as error:
         raise RecipeError(f"{text} is not valid TOML: {error}", "correct that line") from None
 
