@@ -14,6 +14,7 @@ from edgekit import (
     build_file,
     cache_directory,
     depfile,
+    depfile_place,
     locking,
     pipeline_plan,
     pipeline_report,
@@ -66,7 +67,7 @@ def run(
     file = build_file.read(path)
     stages = pipeline_plan.stages(file, seed=seed, trust=trust)
     if depfile_path:
-        depfile.check(Path(depfile_path))
+        depfile_place.check(Path(depfile_path), file, stages, force=force)
     tell = on_progress or (lambda _text: None)
     kept = Store(Path(cache_dir) if cache_dir else cache_directory.default())
     cache_directory.check(kept.directory)

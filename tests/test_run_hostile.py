@@ -31,13 +31,13 @@ def file(tmp_path):
 
 @pytest.fixture
 def told(file, tmp_path, capsys):
-    """The one line of a run that ends with exit 1."""
+    """What the one line of a failed run says; empty where it is to succeed."""
 
     def told(*words, code=1):
         assert (
             main(["run", str(file), "-q", "--cache-dir", str(tmp_path / "cache"), *words]) == code
         )
-        return capsys.readouterr().err.splitlines()[-1]
+        return capsys.readouterr().err.rpartition("error: ")[2].rstrip()
 
     return told
 
@@ -126,3 +126,38 @@ def test_a_recipes_teacher_that_has_no_end_is_not_read(file, told):
     file.write_text(text.replace("models/m.tflite", "m.keras"))
     (file.parent / "m.keras").write_bytes(b"not looked at")
     assert "/dev/zero is neither a file nor a directory" in told("--dry-run")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["edgekit.toml", "models/m.tflite", "build/m/none/host/m-fp32.tflite", "recipe.toml", "f.py"],
+)
+def test_a_depfile_never_overwrites_what_is_read_or_made(file, told, name):
+    (file.parent / "recipe.toml").write_text('name = "r"\n[[step]]\nkind = "distill"\n')
+    (file.parent / "f.py").write_text("")
+    extra = (
+        'metric = "f.py:f"\ndata = "models/m.tflite"\n[[build]]\nrecipe = ["none", "recipe.toml"]'
+    )
+    file.write_text(TEXT.replace("[[build]]", extra))
+    place = file.parent / name
+    before = place.read_bytes() if place.exists() else None
+    line = told("--depfile", str(place), "--force")
+    assert "would overwrite" in line
+    assert "Fix: --depfile " in line
+    assert (place.read_bytes() if place.exists() else None) == before
+
+
+def test_a_depfile_replaces_an_earlier_one_and_no_other_file_without_force(file, told):
+    place = file.parent / "notes.txt"
+    place.write_text("main.o: main.c \\\n  main.h\n")
+    assert "--force" in told("--depfile", str(place))
+    assert place.read_text().startswith("main.o")
+    told("--depfile", str(place), "--force", code=0)
+    written = place.read_text()
+    told("--depfile", str(place), code=0)
+    assert place.read_text() == written != ""
+
+
+def test_a_depfile_replaces_no_device(file, told, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert "no regular file" in told("--depfile", str(tmp_path / "pipe"), "--force")

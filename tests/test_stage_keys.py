@@ -74,7 +74,7 @@ def test_changes_are_said_in_words_and_not_all_of_them():
 def test_a_manifest_of_a_newer_schema_beside_the_model_is_said(key, tmp_path):
     key()
     (tmp_path / "a" / "m.tflite.edgekit.json").write_text('{"schema": "edgekit.manifest/9"}')
-    with pytest.raises(UserError, match="is not a manifest of this edgekit version"):
+    with pytest.raises(UserError, match="was written by a newer edgekit"):
         key()
 
 
