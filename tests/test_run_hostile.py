@@ -130,15 +130,16 @@ def test_a_recipes_teacher_that_has_no_end_is_not_read(file, told):
 
 @pytest.mark.parametrize(
     "name",
-    ["edgekit.toml", "models/m.tflite", "build/m/none/host/m-fp32.tflite", "recipe.toml", "f.py"],
+    ["edgekit.toml", "models/m.keras", "build/m/none/host/m-fp32.tflite", "recipe.toml", "f.py"],
 )
 def test_a_depfile_never_overwrites_what_is_read_or_made(file, told, name):
     (file.parent / "recipe.toml").write_text('name = "r"\n[[step]]\nkind = "distill"\n')
     (file.parent / "f.py").write_text("")
+    (file.parent / "models" / "m.keras").write_bytes(b"not looked at")
     extra = (
-        'metric = "f.py:f"\ndata = "models/m.tflite"\n[[build]]\nrecipe = ["none", "recipe.toml"]'
+        'metric = "f.py:f"\ndata = "models/m.keras"\n[[build]]\nrecipe = ["none", "recipe.toml"]'
     )
-    file.write_text(TEXT.replace("[[build]]", extra))
+    file.write_text(TEXT.replace("[[build]]", extra).replace("m.tflite", "m.keras"))
     place = file.parent / name
     before = place.read_bytes() if place.exists() else None
     line = told("--depfile", str(place), "--force")
