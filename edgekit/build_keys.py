@@ -11,12 +11,11 @@ from typing import Any, Literal, NamedTuple, NoReturn, get_args, get_origin
 
 import msgspec
 
+from edgekit import struct_errors
 from edgekit.build_lines import Key as Key  # noqa: PLC0414 callers find it beside refuse
 from edgekit.build_lines import line_of
 from edgekit.errors import BuildFileError
 
-_MESSAGE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>[^`]*)`)?$")
-_FIELD = re.compile(r"Object (contains unknown|missing required) field `(.*)`")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
@@ -119,15 +118,14 @@ def shown(value: Any) -> str:
 
 def _parsed(message: str) -> tuple[str, list[Key]]:
     """What msgspec says is wrong, and where."""
-    found = _MESSAGE.match(message)
-    assert found, f"msgspec changed its messages: {message}"
-    return found["what"], steps(found["where"] or "")
+    what, where = struct_errors.parted(message)
+    return what, steps(where)
 
 
 def _explain(
     source: Source, keys: list[Key], what: str, value: Any, kind: type[msgspec.Struct]
 ) -> NoReturn:
-    field = _FIELD.fullmatch(what)
+    field = struct_errors.FIELD.fullmatch(what)
     names = [one.name for one in msgspec.structs.fields(kind)]
     if field and field[1] == "contains unknown":
         unknown(source, [*keys, field[2]], names)

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from edgekit import hashing, toml_text
+from edgekit import hashing, struct_errors, toml_text
 from edgekit.errors import RecipeError
 from edgekit.types import (
     ChannelsStep,
@@ -27,8 +27,6 @@ LISTS_THEM = "edgekit recipes list names them all; a file of your own is given a
 
 _AMOUNTS = ("ratio", "max_macs", "max_parameters")
 _KINDS = {str(step.__struct_config__.tag): step for step in get_args(RecipeStep)}
-_MESSAGE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>[^`]*)`)?$")
-_FIELD = re.compile(r"Object (contains unknown|missing required) field `(.*)`")
 
 
 def names() -> tuple[str, ...]:
@@ -147,10 +145,9 @@ def _check_amount(step: ChannelsStep, number: int, where: str) -> None:
 
 def _explain(message: str, table: dict[str, Any]) -> str:
     """Msgspec's complaint with the key in front: the value that came, and what is allowed."""
-    found = _MESSAGE.match(message)
-    assert found, f"msgspec changed its messages: {message}"
-    where, what = found["where"] or "", found["what"].replace("`", "")
-    field = _FIELD.fullmatch(found["what"])
+    said, where = struct_errors.parted(message)
+    what = said.replace("`", "")
+    field = struct_errors.FIELD.fullmatch(said)
     if field is None:
         allowed = _allowed(table, where) if what.startswith("Invalid enum") else ""
         return f"{where} is {_shown(_value_at(table, where))}: {allowed or what}"
