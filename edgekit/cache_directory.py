@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from edgekit import hashing, json_files
-from edgekit.build_types import CacheMark
+from edgekit.cache_types import CacheMark
 from edgekit.errors import OutputError
 
 MARK = "edgekit-cache.json"

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from edgekit import cache_directory, options, printing, printing_run, store
-from edgekit.build_types import CacheEntry, CacheReport
+from edgekit.cache_types import CacheEntry, CacheReport
 from edgekit.commands import CommandGroup
 from edgekit.errors import OutputError
 from edgekit.store import Store

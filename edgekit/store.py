@@ -27,7 +27,8 @@ from typing import Final
 import msgspec
 
 from edgekit import cache_directory, json_files, locking
-from edgekit.build_types import CachedFile, CacheEntry, CacheRecord, Kind
+from edgekit.build_types import Kind
+from edgekit.cache_types import CachedFile, CacheEntry, CacheRecord
 from edgekit.errors import UserError
 
 DEFAULT_MAX_BYTES = 10_000_000_000

@@ -103,8 +103,8 @@ def test_a_lock_has_one_holder_at_a_time(tmp_path):
             with locking.locked(tmp_path / "lock"):
                 held.append(1)
                 most.append(len(held))
-                (tmp_path / "lock").unlink()  # as gc does
                 held.pop()
+                (tmp_path / "lock").unlink()  # as gc does: whoever comes next has another file
 
     threads = [threading.Thread(target=hold) for _ in range(8)]
     for thread in threads:
