@@ -41,13 +41,14 @@ def check(directory: Path) -> None:
             return
         if not directory.is_dir():
             raise OutputError(f"the cache {directory} is not a directory", elsewhere)
-        found = next((one for one in os.listdir(directory) if not one.startswith(_STAGED)), None)
+        names = os.listdir(directory)
     except OSError as error:
         raise unusable(directory, error) from None
-    if found is not None:
+    found = [name for name in names if not name.startswith(_STAGED)]
+    if found and MARK not in found:  # another run may have marked it just now
         raise OutputError(
-            f"{directory} is not empty ({found}), and no cache that edgekit made: nothing in it"
-            " was touched",
+            f"{directory} is not empty ({min(found)}), and no cache that edgekit made: nothing"
+            " in it was touched",
             f"name an empty directory or one that edgekit made: --cache-dir"
             f" {directory / 'edgekit-cache'}",
         )
