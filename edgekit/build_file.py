@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from edgekit import build_checks, build_devices, build_keys, hardware, recipe_files
+from edgekit import (
+    build_checks,
+    build_devices,
+    build_keys,
+    build_paths,
+    hardware,
+    recipe_files,
+    toml_text,
+)
 from edgekit.build_keys import Source
+from edgekit.build_paths import OUTPUTS as OUTPUTS  # noqa: PLC0414 callers find it beside read
 from edgekit.build_types import (
     Bench,
     BenchTable,
@@ -28,12 +36,10 @@ from edgekit.errors import BuildFileError, ProfileError, RecipeError
 from edgekit.units import parse_size
 
 DEFAULT = "edgekit.toml"
-OUTPUTS = "build"
-"""Where outputs go, beside the file."""
-
 NO_RECIPE = "none"
 NEW = "edgekit init MODEL writes a file to start from"
 MAX_FILE_BYTES = 1 << 20
+_INPUTS = ("path", "data", "teacher")
 
 
 def read(path: str | Path = DEFAULT) -> BuildFile:
@@ -84,6 +90,7 @@ def parse(path: Path, text: str) -> BuildFile:
         benches=benches,
         checks=build_checks.read(source, table.get("check", {}), list(models), targets),
         cache_max_bytes=_cache(source, table.get("cache", {})),
+        text=text,
     )
 
 
@@ -114,7 +121,7 @@ def _load(path: Path) -> str:
     if len(content) > MAX_FILE_BYTES:
         raise BuildFileError(f"{path} is larger than 1 MiB: no edgekit.toml", "check the path")
     try:
-        return content.decode()
+        return toml_text.decode(content)
     except UnicodeDecodeError as error:
         raise BuildFileError(
             f"{path} is not UTF-8 text (byte {error.start})", "save it as UTF-8"
@@ -123,7 +130,7 @@ def _load(path: Path) -> str:
 
 def _toml(source: Source) -> dict[str, Any]:
     try:
-        return tomllib.loads(source.text)
+        return toml_text.loads(source.text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError names the line
         raise BuildFileError(
             f"{source.path} is not valid TOML: {error}", "correct that line"
@@ -135,8 +142,10 @@ def _models(source: Source, given: Any) -> dict[str, ModelTable]:
     for name, table in build_keys.mapping(source, given, ["model"]).items():
         build_keys.check_name(source, ["model", name])
         found[name] = build_keys.convert(source, table, ModelTable, ["model", name])
-        for key in ("path", "data", "teacher"):
-            _check_no_output(source, ["model", name, key], getattr(found[name], key))
+        for key in ("path", "data", "teacher", "metric", "loss", "augment"):
+            own = build_paths.check_input if key in _INPUTS else build_paths.check
+            if value := getattr(found[name], key):
+                own(source, ["model", name, key], value)
     return found
 
 
@@ -169,6 +178,7 @@ def _build(source: Source, given: Any, number: int, models: dict[str, ModelTable
 def _recipe(source: Source, keys: Sequence[build_keys.Key], spec: str) -> Named:
     if spec == NO_RECIPE:
         return Named(NO_RECIPE, NO_RECIPE)
+    build_paths.check(source, keys, spec)
     try:
         name = recipe_files.load(located(source.path.parent, spec)).name
     except RecipeError as error:
@@ -179,6 +189,7 @@ def _recipe(source: Source, keys: Sequence[build_keys.Key], spec: str) -> Named:
 
 
 def _target(source: Source, keys: Sequence[build_keys.Key], spec: str) -> Named:
+    build_paths.check(source, keys, spec)
     try:
         return Named(hardware.load(located(source.path.parent, spec)).name, spec)
     except ProfileError as error:
@@ -241,18 +252,3 @@ def _known(
 
 def _several(given: str | Iterable[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
-
-
-def _check_no_output(source: Source, keys: Sequence[build_keys.Key], given: str | None) -> None:
-    """What is built must not be what it is built from, over however many steps."""
-    if given is None:
-        return
-    outputs = (source.path.parent / OUTPUTS).resolve()
-    place = (source.path.parent / Path(given).expanduser()).resolve()
-    if place == outputs or outputs in place.parents:
-        build_keys.refuse(
-            source,
-            keys,
-            f"is {given!r}, and {OUTPUTS}/ is where this file's own outputs go",
-            "name what that output was made from, or move it out of there",
-        )

@@ -11,12 +11,11 @@ from typing import Any, Literal, NamedTuple, NoReturn, get_args, get_origin
 
 import msgspec
 
+from edgekit import struct_errors
 from edgekit.build_lines import Key as Key  # noqa: PLC0414 callers find it beside refuse
 from edgekit.build_lines import line_of
 from edgekit.errors import BuildFileError
 
-_MESSAGE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>[^`]*)`)?$")
-_FIELD = re.compile(r"Object (contains unknown|missing required) field `(.*)`")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
@@ -31,11 +30,16 @@ class Source(NamedTuple):
 
 
 def refuse(source: Source, keys: Sequence[Key], what: str, fix: str) -> NoReturn:
-    """Raises BuildFileError with the file, the line of a key, and the key."""
+    """Raises what `wrong` gives."""
+    raise wrong(source, keys, what, fix)
+
+
+def wrong(source: Source, keys: Sequence[Key], what: str, fix: str) -> BuildFileError:
+    """The error with the file, the line of a key, and the key."""
     line = line_of(source.text, keys)
     where = f"{source.path}, line {line}" if line else str(source.path)
     key = dotted(keys)
-    raise BuildFileError(f"{where}: {key}{': ' if key else ''}{what}", fix)
+    return BuildFileError(f"{where}: {key}{': ' if key else ''}{what}", fix)
 
 
 def convert(source: Source, given: Any, kind: type[Table], keys: Sequence[Key]) -> Table:
@@ -101,6 +105,11 @@ def dotted(keys: Sequence[Key]) -> str:
     return "".join(parts).lstrip(".")
 
 
+def steps(text: str) -> list[Key]:
+    """The inverse of `dotted`, for keys without dots."""
+    return [name or int(at) for name, at in _STEP.findall(text)]
+
+
 def shown(value: Any) -> str:
     """A value as it came, not too long."""
     text = repr(value)
@@ -109,15 +118,14 @@ def shown(value: Any) -> str:
 
 def _parsed(message: str) -> tuple[str, list[Key]]:
     """What msgspec says is wrong, and where."""
-    found = _MESSAGE.match(message)
-    assert found, f"msgspec changed its messages: {message}"
-    return found["what"], [name or int(at) for name, at in _STEP.findall(found["where"] or "")]
+    what, where = struct_errors.parted(message)
+    return what, steps(where)
 
 
 def _explain(
     source: Source, keys: list[Key], what: str, value: Any, kind: type[msgspec.Struct]
 ) -> NoReturn:
-    field = _FIELD.fullmatch(what)
+    field = struct_errors.FIELD.fullmatch(what)
     names = [one.name for one in msgspec.structs.fields(kind)]
     if field and field[1] == "contains unknown":
         unknown(source, [*keys, field[2]], names)

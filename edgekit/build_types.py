@@ -62,7 +62,7 @@ class BuildTable(Struct, frozen=True, forbid_unknown_fields=True):
     precision: Precision | Annotated[tuple[Precision, ...], Meta(min_length=1)] | None = None
     input_type: IoType | None = None
     output_type: IoType | None = None
-    batch: PositiveInt | Literal["dynamic"] = 1
+    batch: Annotated[int, Meta(ge=1, le=999_999)] | Literal["dynamic"] = 1
     max_drop: Rate | None = None
     emit: Emit | None = None
     epochs: Annotated[int, Meta(ge=1, le=10_000)] | None = None
@@ -171,7 +171,10 @@ class Bench(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BuildFile(Struct, frozen=True, forbid_unknown_fields=True):
-    """edgekit.toml, read and checked. Paths in it are relative to `directory`."""
+    """edgekit.toml, read and checked. Paths in it are relative to `directory`.
+
+    `text` is what it was read from, for messages that name a line.
+    """
 
     path: str
     directory: str
@@ -180,6 +183,7 @@ class BuildFile(Struct, frozen=True, forbid_unknown_fields=True):
     benches: tuple[Bench, ...]
     checks: tuple[ScopedBudgets, ...]
     cache_max_bytes: int | None
+    text: str = ""
 
 
 # -------------------------------------------------------------------------- what is to be done
@@ -238,45 +242,6 @@ class RunState(Struct, frozen=True, forbid_unknown_fields=True):
 
     schema: Literal["edgekit.run-state/1"]
     stages: dict[str, StageState]
-
-
-class CachedFile(Struct, frozen=True, forbid_unknown_fields=True):
-    """A file of a cache entry."""
-
-    name: str
-    sha256: str
-    size_bytes: int
-
-
-class CacheRecord(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a cache entry says of itself: `record.json`."""
-
-    schema: Literal["edgekit.cache-entry/1"]
-    key: str
-    kind: Kind
-    name: str
-    files: tuple[CachedFile, ...]
-    gate: str | None = None
-
-
-class CacheEntry(Struct, frozen=True, forbid_unknown_fields=True):
-    """A cache entry as `edgekit cache ls` lists it; `unused_s` is the time since its last use."""
-
-    key: str
-    kind: Kind
-    name: str
-    size_bytes: int
-    unused_s: float
-
-
-class CacheReport(Struct, frozen=True, forbid_unknown_fields=True):
-    """What `edgekit cache` says: the entries that are there, and those that were removed."""
-
-    schema: Literal["edgekit.cache/1"]
-    directory: str
-    size_bytes: int
-    entries: tuple[CacheEntry, ...]
-    removed: tuple[CacheEntry, ...] = ()
 
 
 # --------------------------------------------------------------------------------- what was done

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from edgekit import check_reading, files, streams
 from edgekit.check_types import Checked, CheckReport, Gate
-from edgekit.errors import OutputError
+from edgekit.errors import OutputError, UsageError
 
 _HEADING = "## edgekit check"
 _SUITES = "edgekit check"
@@ -27,9 +27,16 @@ def may_write(*, junit: str | Path | None, summary: str | Path | None, force: bo
     """Finds out before anything is measured whether the reports can be written.
 
     Raises:
+        UsageError: Both are to be the same file.
         OutputError: A directory or a file that no earlier check wrote stands there, or nothing can
             be written there.
     """
+    if junit is not None and summary is not None and _same(Path(junit), Path(summary)):
+        raise UsageError(
+            f"--junit and --summary both name {junit}",
+            f"give each its own: --junit {Path(junit).with_suffix('.xml')}"
+            f" --summary {Path(summary).with_suffix('.md')}",
+        )
     for option, given in (("--junit", junit), ("--summary", summary)):
         if given is None:
             continue
@@ -168,6 +175,12 @@ def _cell(text: str) -> str:
 def _is_step_summary(path: Path) -> bool:
     named = os.environ.get("GITHUB_STEP_SUMMARY")
     return bool(named) and path.absolute() == Path(named or "").absolute()
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve() or (
+        one.exists() and other.exists() and one.samefile(other)
+    )
 
 
 def _is_own(path: Path) -> bool:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from edgekit import options, printing, printing_run, store
-from edgekit.build_types import CacheEntry, CacheReport
+from edgekit import cache_directory, options, printing, printing_run, store
+from edgekit.cache_types import CacheEntry, CacheReport
 from edgekit.commands import CommandGroup
+from edgekit.errors import OutputError
 from edgekit.store import Store
 
 _DIRECTORY = click.option(
@@ -29,7 +30,7 @@ def cache() -> None:
 @options.common
 def ls(common: options.Common, cache_dir: Path | None) -> None:
     """List what the cache holds, the most recently used first."""
-    kept = Store(cache_dir or store.default_directory())
+    kept = _opened(cache_dir)
     _show(common, kept, ())
 
 
@@ -56,9 +57,20 @@ def gc(common: options.Common, max_bytes: int, cache_dir: Path | None) -> None:
 
     What a run is making or taking just now stays.
     """
-    kept = Store(cache_dir or store.default_directory())
+    kept = _opened(cache_dir)
     removed = kept.excess(max_bytes) if common.dry_run else kept.gc(max_bytes)
     _show(common, kept, tuple(removed))
+
+
+def _opened(directory: Path | None) -> Store:
+    kept = Store(directory or cache_directory.default())
+    cache_directory.check(kept.directory)
+    if directory and not directory.exists():
+        raise OutputError(
+            f"there is no cache at {directory}",
+            "correct --cache-dir; edgekit cache ls without it lists the default one",
+        )
+    return kept
 
 
 def _show(common: options.Common, kept: Store, removed: tuple[CacheEntry, ...]) -> None:

@@ -29,11 +29,11 @@ def staging(output: Path) -> Iterator[Path]:
     parent = output.absolute().parent
     made: list[Path] = []
     try:
-        made = [place for place in (parent, *parent.parents) if not place.exists()]
+        made = missing(parent)
         parent.mkdir(parents=True, exist_ok=True)
         name = tempfile.mkdtemp(prefix=".edgekit-", dir=parent)
     except OSError as error:
-        _remove_empty(made)
+        remove_empty(made)
         raise unwritable(output, error) from None
     try:
         yield Path(name)
@@ -44,7 +44,7 @@ def staging(output: Path) -> Iterator[Path]:
         raise unwritable(output, error) from None
     finally:
         shutil.rmtree(name, ignore_errors=True)
-        _remove_empty(made)
+        remove_empty(made)
 
 
 def publish(files: Sequence[tuple[Path, Path]]) -> None:
@@ -90,7 +90,13 @@ def unwritable(path: Path, error: OSError) -> OutputError:
     )
 
 
-def _remove_empty(directories: Sequence[Path]) -> None:
+def missing(directory: Path) -> list[Path]:
+    """The directories that making one would make, the deepest first."""
+    return [place for place in (directory, *directory.parents) if not place.exists()]
+
+
+def remove_empty(directories: Sequence[Path]) -> None:
+    """Removes those of some directories, the deepest first, that nothing came into."""
     for directory in directories:
         with contextlib.suppress(OSError):
             directory.rmdir()

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from edgekit import hashing, profile_checks, profiles
+from edgekit import hashing, profile_checks, profiles, toml_text
 from edgekit.errors import ProfileError
 from edgekit.types import Profile, ProfileRef
 
@@ -195,7 +194,7 @@ def _read(path: Path) -> Table:
             )
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ProfileError(f"{path} is larger than 1 MiB: no profile", "give a profile's path")
-        return tomllib.loads(path.read_bytes().decode())
+        return toml_text.loads(toml_text.decode(path.read_bytes()))
     except OSError as error:
         reason = error.strerror or str(error)
         raise ProfileError(f"cannot read the profile {path}: {reason}", "check the path") from None

@@ -46,11 +46,11 @@ def read(path: Path, kind: type[T], schema: str, fix: str) -> T:
     return _decoded(path, data, kind, schema, fix)
 
 
-def schema_of(path: Path) -> str:
-    """The schema that a small JSON file states; empty where there is none to be found."""
+def is_newer(path: Path, known: str) -> bool:
+    """Whether a small JSON file states a later number of a schema; one that cannot be read: no."""
     if not path.is_file() or path.stat().st_size > MAX_BYTES:
-        return ""
-    return _stated(path.read_bytes())
+        return False
+    return _is_newer(_stated(path.read_bytes()), known)
 
 
 def _decoded(path: Path, data: bytes, kind: type[T], schema: str, fix: str) -> T:

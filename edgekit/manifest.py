@@ -24,7 +24,7 @@ _LIBRARIES = (
 
 def path_for(output: Path) -> Path:
     """Where the manifest of an output stands: `m.tflite` → `m.tflite.edgekit.json`."""
-    return output.with_name(output.name + SUFFIX)
+    return output.parent / (output.name + SUFFIX)
 
 
 def encode(manifest: Manifest) -> bytes:

@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit import hashing, metric_functions, metric_rows, user_code
-from edgekit.errors import DataError, UsageError
+from edgekit.errors import DataError
 from edgekit.intervals import bootstrap, wilson
+from edgekit.metric_names import ALLOWED
+from edgekit.metric_names import check_name as check_name  # noqa: PLC0414 callers find it here
 from edgekit.types import Accuracy, TensorSpec
 from edgekit.user_code import UserFunction
 
@@ -104,12 +106,6 @@ class Metric:
         named = _named(outputs, self.output)
         check_finite_outputs(named)
         return metric_functions.evaluate(self.user, x, y, named)
-
-
-def check_name(name: str | None) -> None:
-    """Raises UsageError for a `--metric` that is neither built in nor `file.py:function`."""
-    if name is not None and name not in _BUILT_IN and not user_code.split(name):
-        raise UsageError(f"--metric {name!r} is not known", f"allowed: {ALLOWED}")
 
 
 def resolve(name: str | None, *, outputs: Sequence[TensorSpec], labels: Array | None) -> Metric:
@@ -266,7 +262,6 @@ def _iou(output: str) -> Metric:
 _BUILT_IN: dict[str, Callable[[str], Metric]] = {
     "top1": _top(1), "top5": _top(5), "auc": _auc, "binary": _binary, "mse": _mse, "iou": _iou,
 }  # fmt: skip
-ALLOWED = ", ".join(_BUILT_IN) + ", or file.py:function"
 
 
 def _named(outputs: Outputs, name: str) -> Mapping[str, Array]:

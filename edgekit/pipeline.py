@@ -7,17 +7,20 @@ of the last run; obtain what is not there, from the cache or by running it; put 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from edgekit import (
     build_file,
+    cache_directory,
     depfile,
+    depfile_place,
     locking,
     pipeline_plan,
     pipeline_report,
     pipeline_running,
     pipeline_verdicts,
+    run_state,
     store,
 )
 from edgekit.build_types import RunReport
@@ -64,9 +67,10 @@ def run(
     file = build_file.read(path)
     stages = pipeline_plan.stages(file, seed=seed, trust=trust)
     if depfile_path:
-        depfile.check(Path(depfile_path))
+        depfile_place.check(Path(depfile_path), file, stages, force=force)
     tell = on_progress or (lambda _text: None)
-    kept = Store(Path(cache_dir) if cache_dir else store.default_directory())
+    kept = Store(Path(cache_dir) if cache_dir else cache_directory.default())
+    cache_directory.check(kept.directory)
     directory = Path(file.directory)
     hashes = Hashes(directory)
     if dry_run:
@@ -91,12 +95,17 @@ def _alone(directory: Path, tell: Progress) -> Iterator[None]:
     def waits() -> None:
         tell(f"another run is at work in {outputs}; waiting for it")
 
-    try:
-        outputs.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = "it is no directory" if isinstance(error, FileExistsError) else error.strerror
-        raise OutputError(
-            f"cannot write {outputs}: {reason}", "make it a directory that you may write"
-        ) from None
-    with locking.locked(outputs / LOCK, on_wait=waits):
+    with ExitStack() as stack:
+        try:
+            outputs.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locking.locked(outputs / LOCK, on_wait=waits))
+        except FileExistsError:
+            raise OutputError(
+                f"cannot write {outputs}: it is no directory", f"mv {outputs} {outputs}.old"
+            ) from None
+        except IsADirectoryError:
+            place = outputs / LOCK
+            raise OutputError(f"{place} is a directory", f"mv {place} {place}.old") from None
+        except OSError as error:
+            raise run_state.unwritable(outputs / LOCK, error) from None
         yield

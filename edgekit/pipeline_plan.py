@@ -14,16 +14,14 @@ import msgspec
 
 from edgekit import (
     coral_plan,
-    emission_plan,
     hardware,
     manifest,
+    pipeline_checks,
     recipe_files,
     registry,
-    user_code,
 )
 from edgekit.build_file import NO_RECIPE, OUTPUTS, located
 from edgekit.build_types import Bench, Build, BuildFile, ModelTable, Named, Stage
-from edgekit.errors import BuildFileError, EdgekitError, UsageError
 from edgekit.types import (
     STATIC_PRECISIONS,
     DistillStep,
@@ -50,7 +48,7 @@ def stages(file: BuildFile, *, seed: int = 0, trust: bool = False) -> tuple[Stag
     """
     found: dict[str, Stage] = {}
     for name in dict.fromkeys(model for build in file.builds for model in build.models):
-        _check_there(file, name)
+        pipeline_checks.model(file, name)
     for build in file.builds:
         for stage in _built(file, build, {"seed": seed, "trust": trust}):
             _add(file, found, stage)
@@ -61,26 +59,10 @@ def stages(file: BuildFile, *, seed: int = 0, trust: bool = False) -> tuple[Stag
     return tuple(found.values())
 
 
-def _check_there(file: BuildFile, model: str) -> None:
-    """A model or data that is not there is said before anything else is run."""
-    table = file.models[model]
-    function = user_code.split(table.data) if table.data else None
-    named = {"path": Path(table.path)}
-    if table.data:
-        named["data"] = function[0] if function else Path(table.data).expanduser()
-    for key, path in named.items():
-        place = Path(file.directory) / path
-        if not place.exists():
-            raise _wrong(
-                file, f"model.{model}.{key}", f"there is no {place}",
-                "correct it; paths are relative to this file",
-            )  # fmt: skip
-
-
 def _add(file: BuildFile, found: dict[str, Stage], stage: Stage) -> None:
     before = found.setdefault(stage.name, stage)
     if msgspec.structs.replace(stage, where=before.where) != before:
-        raise _wrong(
+        raise pipeline_checks.wrong(
             file,
             stage.where,
             f"writes {stage.outputs[0]}, which {before.where} writes with other options",
@@ -99,7 +81,7 @@ def _built(file: BuildFile, build: Build, common: Mapping[str, Any]) -> Iterator
         for given in build.precisions:
             own = "int8" if build.emit else profile.precision.default
             precision: Precision = given or _planned(steps) or own
-            _check(file, build, model, profile, precision)
+            pipeline_checks.combination(file, build, model, profile, precision)
             yield _converted(
                 file, build, (model, recipe, target), profile, precision, place, made, common
             )
@@ -121,11 +103,12 @@ def _compressed(
         return None
     model, named, target = combination
     table = file.models[model]
+    pipeline_checks.compressible(file, build, model, named.name)
     trains = any(map(recipe_files.trains, recipe.step))
     distils = any(isinstance(step, DistillStep) for step in recipe.step)
     if trains and table.data is None:
-        raise _wrong(
-            file, f"model.{model}", f"has no data, and the recipe {recipe.name} trains",
+        raise pipeline_checks.wrong(
+            file, ["model", model], f"has no data, and the recipe {recipe.name} trains",
             'add data = "FILE.npz" with training data',
         )  # fmt: skip
     output = f"{place}/{model}.keras"
@@ -197,12 +180,12 @@ def _converted(
 
 def _measured(file: BuildFile, bench: Bench, artifacts: list[Stage], seed: int) -> Iterator[Stage]:
     for _, url in bench.devices:
-        _check_device(file, bench, url)
+        pipeline_checks.device(file, bench, url)
     for model, target, (device, url) in product(bench.models, bench.targets, bench.devices):
         built = [one for one in artifacts if (one.model, one.target) == (model, target)]
         chosen = [one for one in built if not one.options["emit"]]
         if built and not chosen:
-            raise _wrong(
+            raise pipeline_checks.wrong(
                 file, bench.key,
                 f"measures {model} for {target}, of which only C sources are built",
                 f"add a [[build]] for {target} without emit, or take it out of {bench.key}",
@@ -250,48 +233,3 @@ def _recipe(file: BuildFile, recipe: Named) -> Recipe | None:
 def _planned(recipe: Recipe | None) -> Precision | None:
     steps = recipe.step if recipe else ()
     return next((one.precision for one in steps if isinstance(one, QuantizeStep)), None)
-
-
-def _check(
-    file: BuildFile, build: Build, model: str, profile: Profile, precision: Precision
-) -> None:
-    """What would end a stage is said before the first one is run."""
-    supported = profile.precision.supported
-    if precision not in supported:
-        raise _wrong(
-            file, build.key, f"{profile.name} does not run {precision}; it runs"
-            f" {', '.join(supported)}", "take that combination out",
-        )  # fmt: skip
-    if precision in STATIC_PRECISIONS and file.models[model].data is None:
-        raise _wrong(
-            file, f"model.{model}",
-            f"has no data, and {precision} for {profile.name} needs calibration data",
-            'add data = "FILE.npz", or another precision to the [[build]]',
-        )  # fmt: skip
-    if build.max_drop is not None and file.models[model].data is None:
-        raise _wrong(
-            file, f"model.{model}", f"has no data, which max_drop of {build.key} needs",
-            'add data = "FILE.npz"',
-        )  # fmt: skip
-    try:
-        registry.converter_reference(profile.format)
-        if build.emit:
-            types = build.input_type, build.output_type
-            header = Path(f"{model}.h")
-            emission_plan.check_options(build.emit, precision, *types, build.batch, header)
-            emission_plan.check_profile(build.emit, profile)
-    except UsageError as error:
-        raise _wrong(file, build.key, error.message, error.fix) from None
-    except EdgekitError as error:
-        raise type(error)(f"{file.path}: {build.key}: {error.message}", error.fix) from None
-
-
-def _check_device(file: BuildFile, bench: Bench, url: str) -> None:
-    try:
-        registry.target(url.partition("://")[0])
-    except EdgekitError as error:
-        raise type(error)(f"{file.path}: {bench.key}.device: {error.message}", error.fix) from None
-
-
-def _wrong(file: BuildFile, where: str, what: str, fix: str) -> BuildFileError:
-    return BuildFileError(f"{file.path}: {where}: {what}", fix)

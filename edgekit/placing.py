@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,7 +11,8 @@ import msgspec
 from edgekit import files, gains, hardware, hashing, manifest, stage_work
 from edgekit.build_file import OUTPUTS, located
 from edgekit.build_types import Stage, StageInput, StageState
-from edgekit.run_state import PLACING, States
+from edgekit.errors import OutputError
+from edgekit.run_state import PLACING, States, unwritable
 from edgekit.types import Manifest
 
 
@@ -38,17 +39,36 @@ def place(
         OutputError: They cannot be put there.
     """
     waiting = directory / OUTPUTS / PLACING
+    final = (directory / stage.outputs[0]).absolute().parent
+    made = files.missing(final)
     shutil.rmtree(waiting, ignore_errors=True)  # of a run that was killed
     try:
-        copies = _copied(directory, stage, work, waiting)
+        copies = _beside(directory, stage, work, waiting)
         pending = {path: hashing.sha256_file(copy) for path, copy in copies.items()}
         standing = [path for path in stage.outputs if (directory / path).is_file()]
         before = {path: hashing.sha256_file(directory / path) for path in standing}
         states.keep(stage.name, StageState(key="", outputs=before, pending=pending))
-        files.publish([(copy, directory / path) for path, copy in copies.items()])
+        _publish([(copy, directory / path) for path, copy in copies.items()])
         states.keep(stage.name, msgspec.structs.replace(state, outputs=pending))
     finally:
         shutil.rmtree(waiting, ignore_errors=True)
+        files.remove_empty(made)
+
+
+def _beside(directory: Path, stage: Stage, work: Path, waiting: Path) -> dict[str, Path]:
+    """The copies; what is wrong with the place is said of it, and not of where they came from."""
+    try:
+        return _copied(directory, stage, work, waiting)
+    except OSError as error:
+        raise unwritable(directory / stage.outputs[0], error) from None
+
+
+def _publish(copies: Sequence[tuple[Path, Path]]) -> None:
+    try:
+        files.publish(copies)
+    except OutputError as error:
+        place = copies[0][1].parent
+        raise OutputError(error.message, f"make {place} a directory you may write") from None
 
 
 def _copied(directory: Path, stage: Stage, work: Path, waiting: Path) -> dict[str, Path]:

@@ -9,7 +9,8 @@ from rich.console import RenderableType
 
 from edgekit import printing, units
 from edgekit.build_file import OUTPUTS
-from edgekit.build_types import ArtifactReport, CacheEntry, CacheReport, RunReport, StageReport
+from edgekit.build_types import ArtifactReport, RunReport, StageReport
+from edgekit.cache_types import CacheEntry, CacheReport
 
 
 def run(report: RunReport, *, detailed: bool) -> RenderableType:

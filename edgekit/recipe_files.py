@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 import typing
 from importlib import resources
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from edgekit import hashing
+from edgekit import hashing, struct_errors, toml_text
 from edgekit.errors import RecipeError
 from edgekit.types import (
     ChannelsStep,
@@ -28,8 +27,6 @@ LISTS_THEM = "edgekit recipes list names them all; a file of your own is given a
 
 _AMOUNTS = ("ratio", "max_macs", "max_parameters")
 _KINDS = {str(step.__struct_config__.tag): step for step in get_args(RecipeStep)}
-_MESSAGE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>[^`]*)`)?$")
-_FIELD = re.compile(r"Object (contains unknown|missing required) field `(.*)`")
 
 
 def names() -> tuple[str, ...]:
@@ -113,7 +110,7 @@ def _read(text: str) -> tuple[str, dict[str, Any]]:
     if len(content) > MAX_FILE_BYTES:
         raise RecipeError(f"{text} is larger than 1 MiB: no recipe", "give a recipe's path")
     try:
-        return text, tomllib.loads(content.decode())
+        return text, toml_text.loads(toml_text.decode(content))
     except (ValueError, RecursionError) as error:
         raise RecipeError(f"{text} is not valid TOML: {error}", "correct that line") from None
 
@@ -148,10 +145,9 @@ def _check_amount(step: ChannelsStep, number: int, where: str) -> None:
 
 def _explain(message: str, table: dict[str, Any]) -> str:
     """Msgspec's complaint with the key in front: the value that came, and what is allowed."""
-    found = _MESSAGE.match(message)
-    assert found, f"msgspec changed its messages: {message}"
-    where, what = found["where"] or "", found["what"].replace("`", "")
-    field = _FIELD.fullmatch(found["what"])
+    said, where = struct_errors.parted(message)
+    what = said.replace("`", "")
+    field = struct_errors.FIELD.fullmatch(said)
     if field is None:
         allowed = _allowed(table, where) if what.startswith("Invalid enum") else ""
         return f"{where} is {_shown(_value_at(table, where))}: {allowed or what}"

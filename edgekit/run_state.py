@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 from pathlib import Path
 
 import msgspec
@@ -26,16 +28,21 @@ class States:
         self.stages = _read(self._path)
 
     def keep(self, name: str, state: StageState) -> None:
-        """Remembers the state of a stage, on disk too."""
+        """Remembers the state of a stage, on disk too.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
         self.stages[name] = state
         encoded = msgspec.json.encode(RunState("edgekit.run-state/1", self.stages))
         staged = self._path.with_suffix(".part")
         try:
             staged.write_bytes(msgspec.json.format(encoded, indent=1))
             staged.replace(self._path)
-        except OSError:
-            staged.unlink(missing_ok=True)
-            raise
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                staged.unlink(missing_ok=True)
+            raise unwritable(staged, error) from None
 
     def differs(self, stage: Stage) -> str | None:
         """What has happened to a stage's outputs since it was run; None: nothing."""
@@ -62,6 +69,8 @@ class States:
             own = (state.outputs.get(path), state.pending.get(path)) if state else ()
             if place.is_file() and hashing.sha256_file(place) in own:
                 continue
+            if place.is_dir():
+                raise _in_the_way(place, "a directory, where an output is to be")
             if place.exists() or place.is_symlink():
                 _may_replace(self._directory, stage, force=force)
 
@@ -74,7 +83,10 @@ def _may_replace(directory: Path, stage: Stage, *, force: bool) -> None:
         names = [Path(path).name for path in stage.outputs if path not in sealed]
         others = [name for name in names if name != main.name and name.startswith(main.stem)]
         siblings = [name.removeprefix(main.stem) for name in others]
-        manifest.may_replace(main, siblings=siblings, force=force)
+        try:
+            manifest.may_replace(main, siblings=siblings, force=force)
+        except OutputError as error:
+            raise OutputError(error.message, "move it away, or edgekit run --force") from None
 
 
 def _inside(directory: Path, place: Path) -> None:
@@ -88,11 +100,24 @@ def _inside(directory: Path, place: Path) -> None:
         if parent == directory:
             return
         if parent.exists() and not parent.is_dir():
-            raise OutputError(f"{parent} is a file, where a directory is to be", "move it away")
+            raise _in_the_way(parent, "a file, where a directory is to be")
 
 
 def _read(path: Path) -> dict[str, StageState]:
+    if path.exists() and not path.is_file():
+        raise _in_the_way(path, "no file, and what the last run did is kept there")
     try:
         return dict(msgspec.json.decode(path.read_bytes(), type=RunState).stages)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, msgspec.MsgspecError):
+    except (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError):
         return {}
+
+
+def unwritable(place: Path, error: OSError) -> OutputError:
+    """The one line for what `edgekit run` cannot write below `build/`."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    fix = "free some space there" if full else f"make {place.parent} a directory you may write"
+    return OutputError(f"cannot write {place}: {error.strerror or error}", fix)
+
+
+def _in_the_way(place: Path, what: str) -> OutputError:
+    return OutputError(f"{place} is {what}", f"mv {place} {place}.old")

@@ -7,7 +7,8 @@ from typing import Any, get_args
 
 import msgspec
 
-from edgekit.build_types import BuildTables, CacheReport, CheckTable, InitReport, RunReport
+from edgekit.build_types import BuildTables, CheckTable, InitReport, RunReport
+from edgekit.cache_types import CacheReport
 from edgekit.check_types import Baseline, BaselineUpdate, CheckReport
 from edgekit.errors import UsageError
 from edgekit.types import (

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgekit import hardware, hashing, manifest, recipe_files, spec_hashes, user_code
+from edgekit import build_paths, hardware, hashing, manifest, recipe_files, spec_hashes, user_code
 from edgekit.build_file import located
 from edgekit.build_types import Stage, StageInput, StageState
 from edgekit.errors import ModelError
@@ -39,8 +39,8 @@ class Hashes:
     def model(self, spec: str) -> str:
         """SHA-256 of a model file or directory, and of what its manifest says of its making."""
         place = self._directory / spec
-        if not place.exists():
-            raise ModelError(f"there is no {place}", "check the path")
+        if reason := build_paths.lacking(place):
+            raise ModelError(reason, "check the path")
         return self._remember("model", spec, lambda: [place], lambda: _model_sha256(place))
 
     def data(self, spec: str) -> str:

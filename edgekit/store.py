@@ -1,8 +1,11 @@
 """The cache of `edgekit run`: outputs by the key of the stage that made them.
 
+    DIRECTORY/edgekit-cache.json   says that edgekit made DIRECTORY; see `cache_directory`
     DIRECTORY/entries/KEY/     record.json and the files; appears whole, by one rename
     DIRECTORY/locks/KEY        held by whoever makes, takes or removes that entry
     DIRECTORY/work/NAME/       where stages write; locked by its run, removed by the next one
+
+Whatever has another name than these is not edgekit's, and stays.
 
 Every file is compared with its recorded SHA-256 when it is taken: what is damaged is removed, and
 made again.
@@ -13,20 +16,26 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
-from edgekit import hashing, locking
-from edgekit.build_types import CachedFile, CacheEntry, CacheRecord, Kind
-from edgekit.errors import OutputError
+from edgekit import cache_directory, json_files, locking
+from edgekit.build_types import Kind
+from edgekit.cache_types import CachedFile, CacheEntry, CacheRecord
+from edgekit.errors import UserError
 
 DEFAULT_MAX_BYTES = 10_000_000_000
 _RECORD, _FILES = "record.json", "files"
+_SCHEMA: Final = "edgekit.cache-entry/1"
+_WORK = "edgekit-stage-"
+_KEY = re.compile(r"[0-9a-f]{64}")
 
 
 class Store:
@@ -47,6 +56,7 @@ class Store:
         on_wait: Callable[[], None] = lambda: None,
     ) -> contextlib.AbstractContextManager[None]:
         """Holds the lock of a key, so that no other run makes the same entry meanwhile."""
+        cache_directory.make(self.directory)
         return locking.locked(self.directory / "locks" / key, stopped=stopped, on_wait=on_wait)
 
     def record(self, key: str) -> CacheRecord | None:
@@ -68,9 +78,17 @@ class Store:
 
         Returns:
             The entry's record, or None where there is none, or none that is whole.
+
+        Raises:
+            UserError: A newer edgekit wrote it.
         """
         if not self._entry(key).exists():
             return None
+        if self._is_newer(key):
+            raise UserError(
+                f"{self._entry(key)} was written by a newer edgekit",
+                "pip install --upgrade edgekit, or name another directory with --cache-dir",
+            )
         found = self.record(key)
         damage = _copy(self._entry(key) / _FILES, found.files, to) if found else "its record"
         if found is None or damage:
@@ -101,7 +119,7 @@ class Store:
         found = tuple(
             CachedFile(file, _sha256(files / file), (files / file).stat().st_size) for file in names
         )
-        record = CacheRecord("edgekit.cache-entry/1", key, kind, name, found, gate)
+        record = CacheRecord(_SCHEMA, key, kind, name, found, gate)
         (files.parent / _RECORD).write_bytes(msgspec.json.encode(record))
         self.remove(key)
         self._entry(key).parent.mkdir(parents=True, exist_ok=True)
@@ -117,16 +135,17 @@ class Store:
         """A directory on the cache's file system, removed at the end, or by the next run.
 
         Raises:
-            OutputError: The cache cannot be written.
+            OutputError: The cache cannot be written, or is no directory that edgekit made.
         """
+        cache_directory.make(self.directory)
         try:
             with locking.locked(self.directory / "work.lock"):
                 self._sweep()
-                place = Path(tempfile.mkdtemp(dir=self.directory / "work"))
+                place = Path(tempfile.mkdtemp(prefix=_WORK, dir=self.directory / "work"))
                 descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
                 locking.hold(descriptor)
         except OSError as error:
-            raise self._unwritable(error) from None
+            raise cache_directory.unusable(self.directory, error) from None
         try:
             yield place
         finally:
@@ -146,9 +165,13 @@ class Store:
 
         Returns:
             What was removed.
+
+        Raises:
+            OutputError: The directory is none that edgekit made.
         """
+        cache_directory.check(self.directory)
         for place in self._places():
-            if self.record(place.name) is None:
+            if self.record(place.name) is None and not self._is_newer(place.name):
                 self._removed(place.name)
         return [entry for entry in self.excess(max_bytes) if self._removed(entry.key)]
 
@@ -176,7 +199,9 @@ class Store:
     def _sweep(self) -> None:
         """Removes the work of runs that were killed."""
         (self.directory / "work").mkdir(parents=True, exist_ok=True)
-        for place in (self.directory / "work").iterdir():
+        for place in (self.directory / "work").glob(f"{_WORK}*"):
+            if place.is_symlink() or not place.is_dir():
+                continue
             with contextlib.suppress(FileNotFoundError):  # its own run removes it just now
                 descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
                 try:
@@ -187,7 +212,8 @@ class Store:
 
     def _places(self) -> list[Path]:
         entries = self.directory / "entries"
-        return list(entries.iterdir()) if entries.is_dir() else []
+        found = entries.iterdir() if entries.is_dir() else ()
+        return [place for place in found if _KEY.fullmatch(place.name)]
 
     def _listed(self, key: str) -> CacheEntry | None:
         found = self.record(key)
@@ -203,16 +229,9 @@ class Store:
     def _entry(self, key: str) -> Path:
         return self.directory / "entries" / key
 
-    def _unwritable(self, error: OSError) -> OutputError:
-        return OutputError(
-            f"cannot write the cache {self.directory}: {error.strerror or error}",
-            "make it writable, free some space there, or name another with --cache-dir",
-        )
-
-
-def default_directory() -> Path:
-    """Where the cache is unless `--cache-dir` says otherwise."""
-    return hashing.cache_directory() / "run"
+    def _is_newer(self, key: str) -> bool:
+        """Whether an entry says that a later version of edgekit wrote it."""
+        return json_files.is_newer(self._entry(key) / _RECORD, _SCHEMA)
 
 
 def _copy(source: Path, files: Sequence[CachedFile], to: Path) -> str | None:

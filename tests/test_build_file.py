@@ -206,3 +206,55 @@ def _toml(value):
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
     return '""' if value is None else json.dumps(value, ensure_ascii=False)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ('path = "."', "holds build/"),
+        ('path = "/"', "holds build/"),
+        ('path = "a\\u0000b"', "no path holds"),
+        (f'path = "{"x" * 300}"', "shorten it"),
+        (f'path = "{"x/" * 3000}"', "shorten it"),
+        ('path = "m"\ndata = "~nosuchuser/x"', "no such user"),
+        ('path = "m"\nmetric = "~nosuchuser/x.py:f"', "no such user"),
+        ('path = "m"\nteacher = "a\\u0000b"', "no path holds"),
+    ],
+)
+def test_what_can_be_no_path_is_named_with_its_key_and_its_line(refused, written, said):
+    line = refused(f'[model.m]\n{written}\n[[build]]\nmodel = "m"\n')
+    assert said in line
+    assert "model.m." in line
+    assert f", line {2 + written.count(chr(10))}" in line
+    assert len(line) < 400
+
+
+@pytest.mark.parametrize("kind", ["recipe", "target"])
+def test_a_recipe_or_target_that_can_be_no_path_is_named_too(refused, kind):
+    long = "x" * 300
+    line = refused(f'[model.m]\npath = "m"\n[[build]]\nmodel = "m"\n{kind} = "{long}/a.toml"\n')
+    assert "line 5" in line
+    assert "shorten it" in line
+
+
+@pytest.mark.parametrize("text", ["{} = 1", "[{}]", "x = {{ {} = 1 }}", "[[{}]]", "{} = ["])
+def test_a_key_that_is_nested_without_end_is_refused_at_once(refused, text):
+    line = refused("\n" + text.format(".".join(["a"] * 20_000)))
+    assert "32 are allowed (at line 2)" in line
+
+
+def test_dots_in_values_are_no_nesting(read):
+    dots = "0.5:" * 100 + "x" + "." * 100
+    found = read(f'[model.m]\npath = "m"\npreprocess = "{dots}" # {dots}\n[[build]]\nmodel = "m"\n')
+    assert found.models["m"].preprocess == dots
+
+
+def test_a_byte_order_mark_is_left_out(tmp_path):
+    file = tmp_path / "edgekit.toml"
+    file.write_bytes(b'\xef\xbb\xbf[model.m]\npath = "m"\n[[build]]\nmodel = "m"\n')
+    assert build_file.read(file).models["m"].path == "m"
+
+
+def test_a_batch_that_no_command_would_take_is_refused(refused):
+    line = refused('[model.m]\npath = "m"\n[[build]]\nmodel = "m"\nbatch = 1000000\n')
+    assert "build[0].batch" in line

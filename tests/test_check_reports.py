@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edgekit import check_reports
 from edgekit.check_types import Checked, CheckReport, Gate
-from edgekit.errors import OutputError
+from edgekit.errors import OutputError, UsageError
 
 _SPEC = importlib.util.spec_from_file_location(
     "check_cases", Path(__file__).with_name("check_cases.py")
@@ -135,3 +135,13 @@ def test_a_file_that_check_did_not_write_is_not_replaced(option, tmp_path):
     with pytest.raises(OutputError, match="is a directory"):
         check_reports.may_write(**{**wanted, option: tmp_path}, force=True)
     assert mine.read_bytes() == b"a model"
+
+
+@pytest.mark.parametrize("other", ["report", "./report", "link"])
+def test_two_reports_in_one_file_are_wrong_usage(tmp_path, monkeypatch, other):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("report")
+    with pytest.raises(UsageError, match="both name report") as caught:
+        check_reports.may_write(junit="report", summary=other, force=True)
+    assert "--summary" in caught.value.fix
+    assert not (tmp_path / "report").exists()

@@ -44,9 +44,23 @@ def test_gc_removes_down_to_a_size_and_a_dry_run_removes_nothing(cache, capsys):
     assert told(capsys, "gc", "--max-size", "0", "--cache-dir", cache)["entries"] == []
 
 
-def test_a_cache_that_is_not_there_is_empty(tmp_path, capsys):
-    assert told(capsys, "ls", "--cache-dir", str(tmp_path / "no"))["entries"] == []
+def test_the_default_cache_may_not_be_there_yet(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("EDGEKIT_CACHE", str(tmp_path / "no"))
+    assert told(capsys, "ls")["entries"] == []
     assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize("command", ["ls", "gc"])
+def test_a_cache_that_is_named_and_is_none_is_one_line_with_a_fix(tmp_path, capsys, command):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "full" / "work").mkdir(parents=True)
+    for name, said in (("no", "no cache"), ("file", "not a directory"), ("full", "not empty")):
+        assert main(["cache", command, "--cache-dir", str(tmp_path / name)]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line
+        assert "--cache-dir" in line.partition("Fix: ")[2]
+    assert (tmp_path / "file").read_text() == "mine"
+    assert (tmp_path / "full" / "work").is_dir()
 
 
 def test_what_is_printed_names_the_entries(cache, capsys):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgekit import build_file, pipeline_plan
+from edgekit import build_file, metric_names, metrics, pipeline_plan
 from edgekit.errors import BuildFileError, UserError
 
 MODEL = '[model.m]\npath = "m.keras"\n'
@@ -114,3 +114,48 @@ def test_a_file_that_is_not_there_is_named_with_its_key(stages, tmp_path, name, 
     (tmp_path / name).unlink()
     with pytest.raises(BuildFileError, match=rf"model\.m\.{key}: there is no .*{name}"):
         stages(MODEL + DATA + '[[build]]\nmodel = "m"\n')
+
+
+@pytest.mark.parametrize(
+    ("written", "key", "said"),
+    [
+        ('metric = "top9"', "metric", "'top9' is not known. Fix: allowed: top1, top5"),
+        ('preprocess = "x"', "preprocess", "'x' is not known. Fix: allowed: none, unit"),
+        ('preprocess = "std=0"', "preprocess", "std must be above 0"),
+        ('metric = "gone.py:f"', "metric", "there is no"),
+        ('loss = "gone.py:f"', "loss", "there is no"),
+        ('augment = "flip"', "augment", 'augment = "FILE.py:FUNCTION"'),
+        ('teacher = "gone.keras"', "teacher", "there is no"),
+        ('data = "gone.py:f"', "data", "there is no"),
+    ],
+)
+def test_what_a_model_names_is_looked_at_first_with_its_key_and_its_line(
+    stages, written, key, said
+):
+    data = "" if key == "data" else DATA
+    text = f'{MODEL}{data}{written}\n[[build]]\nmodel = "m"\n'
+    with pytest.raises(BuildFileError) as caught:
+        stages(text)
+    line = 3 + (key != "data")
+    assert f"edgekit.toml, line {line}: model.m.{key}: " in str(caught.value)
+    assert said in str(caught.value)
+    assert "--" not in str(caught.value)
+
+
+@pytest.mark.parametrize("written", ['metric = "top1"', 'preprocess = "unit"'])
+def test_words_about_data_say_nothing_without_data(stages, written):
+    with pytest.raises(BuildFileError, match=r"line 3: .* says nothing without data"):
+        stages(f'{MODEL}{written}\n[[build]]\nmodel = "m"\n')
+
+
+@pytest.mark.parametrize("suffix", ["tflite", "onnx", "TFLITE"])
+def test_a_recipe_for_a_model_without_keras_layers_is_refused(stages, tmp_path, suffix):
+    (tmp_path / f"m.{suffix}").write_bytes(b"content is not looked at")
+    text = f'[model.m]\npath = "m.{suffix}"\n{DATA}[[build]]\nmodel = "m"\n'
+    with pytest.raises(BuildFileError, match=r"line 6: build\[0\]\.recipe: .* Keras layers"):
+        stages(f'{text}recipe = ["none", "channels50-int8"]\n')
+    assert len(stages(f'{text}recipe = "none"\n')) == 1
+
+
+def test_the_words_that_a_plan_knows_are_those_that_there_are():
+    assert set(metric_names.NAMES) == set(metrics._BUILT_IN)

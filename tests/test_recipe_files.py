@@ -115,3 +115,15 @@ def test_the_command_lists_and_shows_recipes(capsys):
     assert "ratio 0.5, criterion l1, scope layer" in capsys.readouterr().out
     assert cli.main(["recipes", "show", "nonsense"]) == 1
     assert "no recipe named" in capsys.readouterr().err
+
+
+def test_a_byte_order_mark_is_left_out(tmp_path):
+    text = b'\xef\xbb\xbfname = "r"\n[[step]]\nkind = "quantize"\nprecision = "int8"\n'
+    (tmp_path / "r.toml").write_bytes(text)
+    assert recipe_files.load(tmp_path / "r.toml").name == "r"
+
+
+def test_a_key_that_is_nested_without_end_is_refused(tmp_path):
+    (tmp_path / "r.toml").write_text(".".join(["a"] * 20_000) + " = 1")
+    with pytest.raises(RecipeError, match="32 are allowed"):
+        recipe_files.load(tmp_path / "r.toml")

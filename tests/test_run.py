@@ -251,7 +251,7 @@ def test_measurements_are_written_for_each_artifact_and_not_taken_twice(place):
 
 def test_what_a_killed_run_leaves_is_removed_and_made_good(place):
     project = place / "project"
-    stale = place / "cache" / "work" / "stale"
+    stale = place / "cache" / "work" / "edgekit-stage-stale"
     (stale / "made").mkdir(parents=True)
     (project / "build" / ".edgekit-placing").mkdir()
     (project / "build" / ".edgekit-placing" / "0").write_bytes(b"half")

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from edgekit import locking
-from edgekit.errors import OutputError
+from edgekit.errors import OutputError, UserError
 from edgekit.store import Store
 
 KEY = "a" * 64
@@ -103,8 +103,8 @@ def test_a_lock_has_one_holder_at_a_time(tmp_path):
             with locking.locked(tmp_path / "lock"):
                 held.append(1)
                 most.append(len(held))
-                (tmp_path / "lock").unlink()  # as gc does
                 held.pop()
+                (tmp_path / "lock").unlink()  # as gc does: whoever comes next has another file
 
     threads = [threading.Thread(target=hold) for _ in range(8)]
     for thread in threads:
@@ -128,11 +128,64 @@ def test_a_wait_for_a_lock_can_be_given_up_and_is_said_once(tmp_path):
 
 def test_work_is_removed_at_its_end_and_that_of_the_dead_by_the_next(store, tmp_path):
     with store.work() as mine:
-        (tmp_path / "cache" / "work" / "dead" / "made").mkdir(parents=True)
+        (tmp_path / "cache" / "work" / "edgekit-stage-dead" / "made").mkdir(parents=True)
         with store.work() as other:
             assert mine.is_dir()
             assert {place.name for place in mine.parent.iterdir()} == {mine.name, other.name}
     assert list((tmp_path / "cache" / "work").iterdir()) == []
+
+
+def test_a_directory_of_the_users_is_refused_and_nothing_in_it_is_removed(tmp_path):
+    mine = [tmp_path / "work" / "precious" / "a.txt", tmp_path / "entries" / "mypost" / "b.txt"]
+    for file in mine:
+        file.parent.mkdir(parents=True)
+        file.write_text("mine")
+    store = Store(tmp_path)
+    work = store.work()
+    with pytest.raises(OutputError, match="not empty") as caught, work:
+        pass
+    assert "name an empty directory or one that edgekit made" in caught.value.fix
+    for attempt in (lambda: store.gc(0), lambda: store.locked(KEY)):
+        with pytest.raises(OutputError, match="not empty"):
+            attempt()
+    assert all(file.read_text() == "mine" for file in mine)
+    assert {place.name for place in tmp_path.iterdir()} == {"work", "entries"}
+
+
+def test_an_empty_directory_becomes_a_cache(tmp_path):
+    put(Store(tmp_path), KEY)
+    assert (tmp_path / "edgekit-cache.json").is_file()
+    put(Store(tmp_path), "b" * 64)
+    assert len(Store(tmp_path).entries()) == 2
+
+
+def test_what_has_no_name_of_edgekits_stays_in_a_cache(store):
+    put(store, KEY)
+    mine = [store.directory / "entries" / "mypost", store.directory / "work" / "precious"]
+    for place in mine:
+        place.mkdir()
+    os.mkfifo(store.directory / "work" / "edgekit-stage-pipe")
+    put(store, "b" * 64)
+    assert len(store.gc(0)) == 2
+    assert all(place.is_dir() for place in mine)
+
+
+def test_an_entry_of_a_newer_edgekit_stays(store, tmp_path):
+    put(store, KEY)
+    record = store.directory / "entries" / KEY / "record.json"
+    record.write_text(record.read_text().replace("cache-entry/1", "cache-entry/2"))
+    assert store.gc(0) == []
+    with pytest.raises(UserError, match="newer edgekit"):
+        take(store, KEY, tmp_path / "to")
+    assert record.is_file()
+
+
+def test_a_cache_of_a_newer_edgekit_is_left_alone(store):
+    put(store, KEY)
+    mark = store.directory / "edgekit-cache.json"
+    mark.write_text(mark.read_text().replace("/1", "/2"))
+    with pytest.raises(UserError, match="newer edgekit"):
+        store.gc(0)
 
 
 def test_a_cache_below_a_file_is_one_line(tmp_path):
