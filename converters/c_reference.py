@@ -39,8 +39,12 @@ def interpreter(path: Path) -> Interpreter:
         ConversionError: LiteRT refuses it.
     """
     try:
+        # Kernels that work in place overwrite, in some graphs, what another one still reads.
         found = Interpreter(
-            str(path), experimental_op_resolver_type=OpResolverType.BUILTIN_REF, num_threads=1
+            str(path),
+            experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+            experimental_preserve_all_tensors=True,
+            num_threads=1,
         )
         found.allocate_tensors()
     except (RuntimeError, ValueError) as error:

@@ -143,10 +143,15 @@ OPTIONS = {
 
 
 def reference(content):
-    """A function from input arrays to output arrays, by LiteRT's reference kernels."""
+    """A function from input arrays to output arrays, by LiteRT's reference kernels.
+
+    Each tensor has memory of its own: LiteRT 2.3 computes RESHAPE and ADD in place, and in graphs
+    where one tensor is reshaped for several readers it overwrites what another still reads.
+    """
     interpreter = Interpreter(
         model_content=content,
         experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+        experimental_preserve_all_tensors=True,
         num_threads=1,
     )
     interpreter.allocate_tensors()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from edgekit import tflite_file
@@ -317,6 +317,7 @@ def dags(draw):
 
 @settings(EXAMPLES, max_examples=30)
 @given(dags(), SEEDS)
+@example(([("ADD", *pair) for pair in [(0, 0)] * 3 + [(1, 0), (0, 1)] + [(0, 0)] * 3], [2, 5]), 0)
 def test_tensors_that_share_memory_do_not_disturb_each_other(equals, dag, seed):
     steps, outputs = dag
     graph = int8_graphs.Graph()
