@@ -22,8 +22,8 @@ from edgekit import (
     bench_rounds,
     bench_writing,
     data_roles,
-    metrics,
-    preprocessing,
+    metric_names,
+    preprocess_names,
     registry,
 )
 from edgekit.bench_artifacts import Measurand
@@ -288,8 +288,8 @@ def check(artifacts: Sequence[str | Path], devices: Sequence[str], request: Requ
             f"rounds={request.rounds} is not in {MIN_PROCESSES} to {bench_rounds.MOST_ROUNDS}",
             f"rounds={MIN_PROCESSES}",
         )
-    metrics.check_name(request.metric)
-    preprocessing.parse(request.preprocess or "none")
+    metric_names.check_name(request.metric)
+    preprocess_names.parse(request.preprocess or "none")
     if request.data is None:
         for option, given in (("--metric", request.metric), ("--preprocess", request.preprocess)):
             if given is not None:

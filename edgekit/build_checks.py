@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from edgekit import build_keys
+from edgekit import build_keys, build_lines
 from edgekit.build_keys import Source
 from edgekit.build_types import Budgets, CheckTable, ScopedBudgets
 
@@ -36,7 +36,9 @@ def merged(checks: Iterable[ScopedBudgets], model: str, target: str) -> Budgets:
     return Budgets(**{key: value for key, value in given if value is not None})
 
 
-def rate(source: Source, keys: Sequence[build_keys.Key], given: float | str | None) -> float | None:
+def rate(
+    source: Source, keys: Sequence[build_lines.Key], given: float | str | None
+) -> float | None:
     """A drop as a fraction: 0.01 or "1%".
 
     Raises:

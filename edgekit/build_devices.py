@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from edgekit import build_keys
-from edgekit.build_keys import Key, Source
+from edgekit.build_keys import Source
+from edgekit.build_lines import Key
 
 
 def read(source: Source, given: Any) -> dict[str, str]:

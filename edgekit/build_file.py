@@ -13,13 +13,13 @@ from edgekit import (
     build_checks,
     build_devices,
     build_keys,
+    build_lines,
     build_paths,
     hardware,
     recipe_files,
     toml_text,
 )
 from edgekit.build_keys import Source
-from edgekit.build_paths import OUTPUTS as OUTPUTS  # noqa: PLC0414 callers find it beside read
 from edgekit.build_types import (
     Bench,
     BenchTable,
@@ -150,7 +150,7 @@ def _models(source: Source, given: Any) -> dict[str, ModelTable]:
 
 
 def _build(source: Source, given: Any, number: int, models: dict[str, ModelTable]) -> Build:
-    keys: list[build_keys.Key] = ["build", number]
+    keys: list[build_lines.Key] = ["build", number]
     table = build_keys.convert(source, given, BuildTable, keys)
     chosen = _known(source, [*keys, "model"], table.model, models, "there is no model")
     targets = tuple(_target(source, [*keys, "target"], one) for one in _several(table.target))
@@ -175,7 +175,7 @@ def _build(source: Source, given: Any, number: int, models: dict[str, ModelTable
     )
 
 
-def _recipe(source: Source, keys: Sequence[build_keys.Key], spec: str) -> Named:
+def _recipe(source: Source, keys: Sequence[build_lines.Key], spec: str) -> Named:
     if spec == NO_RECIPE:
         return Named(NO_RECIPE, NO_RECIPE)
     build_paths.check(source, keys, spec)
@@ -188,7 +188,7 @@ def _recipe(source: Source, keys: Sequence[build_keys.Key], spec: str) -> Named:
     return Named(name, spec)
 
 
-def _target(source: Source, keys: Sequence[build_keys.Key], spec: str) -> Named:
+def _target(source: Source, keys: Sequence[build_lines.Key], spec: str) -> Named:
     build_paths.check(source, keys, spec)
     try:
         return Named(hardware.load(located(source.path.parent, spec)).name, spec)
@@ -210,7 +210,7 @@ def _bench(
     targets: Sequence[str],
     devices: dict[str, str],
 ) -> Bench:
-    keys: list[build_keys.Key] = ["bench", number]
+    keys: list[build_lines.Key] = ["bench", number]
     table = build_keys.convert(source, given, BenchTable, keys)
     return Bench(
         key=build_keys.dotted(keys),
@@ -238,7 +238,7 @@ def _cache(source: Source, given: Any) -> int | None:
 
 def _known(
     source: Source,
-    keys: Sequence[build_keys.Key],
+    keys: Sequence[build_lines.Key],
     given: str | Iterable[str],
     known: Iterable[str],
     lacking: str,

@@ -12,8 +12,7 @@ from typing import Any, Literal, NamedTuple, NoReturn, get_args, get_origin
 import msgspec
 
 from edgekit import struct_errors
-from edgekit.build_lines import Key as Key  # noqa: PLC0414 callers find it beside refuse
-from edgekit.build_lines import line_of
+from edgekit.build_lines import Key, line_of
 from edgekit.errors import BuildFileError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")

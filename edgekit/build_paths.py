@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgekit import build_keys, user_code
-from edgekit.build_keys import Key, Source
+from edgekit.build_keys import Source
+from edgekit.build_lines import Key
 
 OUTPUTS = "build"
 """Where outputs go, beside the file."""

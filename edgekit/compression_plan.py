@@ -19,8 +19,8 @@ from edgekit import (
     hashing,
     loading,
     manifest,
-    metrics,
-    preprocessing,
+    metric_names,
+    preprocess_names,
     recipe_files,
     spec_hashes,
     user_code,
@@ -111,7 +111,7 @@ def resolve(asked: Request) -> CompressionPlan:
     every = steps(asked, recipe)
     teacher = _teacher(every, asked.trust)
     preprocess, notes = conversion_plan.preprocess_of(source, asked.preprocess)
-    preprocessing.parse(preprocess)
+    preprocess_names.parse(preprocess)
     reference = hardware.reference(asked.target) if asked.target else None
     claims = gains.claims(recipe.step, profile)
     return CompressionPlan(
@@ -156,7 +156,7 @@ def _output(asked: Request) -> Path:
 
 
 def _check_options(asked: Request, recipe: Recipe) -> None:
-    metrics.check_name(asked.metric)
+    metric_names.check_name(asked.metric)
     kinds = {recipe_files.kind(step) for step in recipe.step}
     if asked.epochs is not None and not 1 <= asked.epochs <= MAX_EPOCHS:
         raise UsageError(f"--epochs {asked.epochs} is not in 1 to {MAX_EPOCHS}", "--epochs 10")

@@ -14,8 +14,8 @@ from edgekit import (
     hashing,
     loading,
     manifest,
-    metrics,
-    preprocessing,
+    metric_names,
+    preprocess_names,
     registry,
     spec_hashes,
 )
@@ -183,7 +183,7 @@ def _check_data_options(
     metric: str | None,
     max_drop: float | None,
 ) -> None:
-    metrics.check_name(metric)
+    metric_names.check_name(metric)
     if data is not None:
         return
     if precision in STATIC_PRECISIONS:
@@ -256,7 +256,7 @@ def preprocess_of(source: ModelFile, asked: str | None) -> tuple[str, tuple[str,
     found = manifest.read(Path(source.path))
     recorded = found.data.preprocess if found and found.data else None
     wanted = asked or recorded or "none"
-    preprocessing.parse(wanted)
+    preprocess_names.parse(wanted)
     if recorded is None or wanted == recorded:
         return wanted, ()
     return wanted, (f"--preprocess {asked} is used; the model's manifest recorded {recorded}",)

@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit import data_functions, data_npz, data_reading, data_roles, preprocessing, user_code
+from edgekit import (
+    data_functions,
+    data_npz,
+    data_reading,
+    data_roles,
+    preprocess_names,
+    preprocessing,
+    user_code,
+)
 from edgekit.data_checks import check_inputs
 from edgekit.data_roles import CALIBRATION_SAMPLES, Part
 from edgekit.errors import DataError, UsageError
@@ -93,7 +101,7 @@ class Dataset:
 
     def raw(self) -> Dataset:
         """The same samples before `--preprocess`."""
-        return replace(self, preprocess=preprocessing.parse("none"))
+        return replace(self, preprocess=preprocess_names.parse("none"))
 
     def _prepared(self, batches: Iterator[Batch], size: int) -> Iterator[Batch]:
         for batch in data_reading.rebatch(batches, size):
@@ -137,7 +145,7 @@ def open_data(
     """
     if seed < 0:
         raise UsageError(f"--seed {seed} is negative", "give 0 or more")
-    prepared = preprocessing.parse(preprocess)
+    prepared = preprocess_names.parse(preprocess)
     check_inputs(inputs)
     preprocessing.check(prepared, inputs)
     reader = _reader(spec, tuple(inputs))

@@ -14,7 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit import data_reading, lint_distribution, lint_range, metric_rows, preprocessing
+from edgekit import (
+    data_reading,
+    lint_distribution,
+    lint_range,
+    metric_rows,
+    preprocess_names,
+    preprocessing,
+)
 from edgekit.data import Dataset
 from edgekit.types import Batch, Role, TensorSpec
 
@@ -126,7 +133,7 @@ def _probe(calib: Batch, judged: Batch | None) -> Batch:
 def _applied(
     predict: Predict, probe: Batch, preprocess: str, inputs: Sequence[TensorSpec]
 ) -> Mapping[str, Array]:
-    return predict(preprocessing.apply(preprocessing.parse(preprocess), probe.x, inputs))
+    return predict(preprocessing.apply(preprocess_names.parse(preprocess), probe.x, inputs))
 
 
 def _first(predict: Predict, probe: Batch, preprocess: str, inputs: Sequence[TensorSpec]) -> Array:

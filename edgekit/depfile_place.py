@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgekit import build_paths, depfile, manifest, user_code
-from edgekit.build_file import OUTPUTS
+from edgekit.build_paths import OUTPUTS
 from edgekit.build_types import BuildFile, Stage
 from edgekit.errors import OutputError
 

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from edgekit import hashing, metric_functions, metric_rows, user_code
 from edgekit.errors import DataError
 from edgekit.intervals import bootstrap, wilson
-from edgekit.metric_names import ALLOWED
-from edgekit.metric_names import check_name as check_name  # noqa: PLC0414 callers find it here
+from edgekit.metric_names import ALLOWED, check_name
 from edgekit.types import Accuracy, TensorSpec
 from edgekit.user_code import UserFunction
 

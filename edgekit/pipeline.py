@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edgekit import (
     build_file,
+    build_paths,
     cache_directory,
     depfile,
     depfile_place,
@@ -90,7 +91,7 @@ def run(
 @contextmanager
 def _alone(directory: Path, tell: Progress) -> Iterator[None]:
     """One run at a time writes below `build/`."""
-    outputs = directory / build_file.OUTPUTS
+    outputs = directory / build_paths.OUTPUTS
 
     def waits() -> None:
         tell(f"another run is at work in {outputs}; waiting for it")

@@ -14,7 +14,8 @@ from edgekit import (
     registry,
     user_code,
 )
-from edgekit.build_keys import Key, Source
+from edgekit.build_keys import Source
+from edgekit.build_lines import Key
 from edgekit.build_types import Bench, Build, BuildFile
 from edgekit.errors import BuildFileError, EdgekitError, UsageError
 from edgekit.types import STATIC_PRECISIONS, Precision, Profile

@@ -20,7 +20,8 @@ from edgekit import (
     recipe_files,
     registry,
 )
-from edgekit.build_file import NO_RECIPE, OUTPUTS, located
+from edgekit.build_file import NO_RECIPE, located
+from edgekit.build_paths import OUTPUTS
 from edgekit.build_types import Bench, Build, BuildFile, ModelTable, Named, Stage
 from edgekit.types import (
     STATIC_PRECISIONS,

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 
 from edgekit import files, gains, hardware, hashing, manifest, stage_work
-from edgekit.build_file import OUTPUTS, located
+from edgekit.build_file import located
+from edgekit.build_paths import OUTPUTS
 from edgekit.build_types import Stage, StageInput, StageState
 from edgekit.errors import OutputError
 from edgekit.run_state import PLACING, States, unwritable

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from edgekit.data_checks import is_integer, shape_text
 from edgekit.errors import DataError
-from edgekit.preprocess_names import parse as parse  # noqa: PLC0414 callers find it here
 from edgekit.types import Preprocess, TensorSpec
 
 IMAGE_CHANNELS = (1, 3, 4)

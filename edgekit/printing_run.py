@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 
 from edgekit import printing, units
-from edgekit.build_file import OUTPUTS
+from edgekit.build_paths import OUTPUTS
 from edgekit.build_types import ArtifactReport, RunReport, StageReport
 from edgekit.cache_types import CacheEntry, CacheReport
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from edgekit import hashing, manifest
-from edgekit.build_file import OUTPUTS
+from edgekit.build_paths import OUTPUTS
 from edgekit.build_types import RunState, Stage, StageState
 from edgekit.errors import OutputError
 

@@ -1,9 +1,9 @@
 """The cache of `edgekit run`: outputs by the key of the stage that made them.
 
-    DIRECTORY/edgekit-cache.json   says that edgekit made DIRECTORY; see `cache_directory`
-    DIRECTORY/entries/KEY/     record.json and the files; appears whole, by one rename
-    DIRECTORY/locks/KEY        held by whoever makes, takes or removes that entry
-    DIRECTORY/work/NAME/       where stages write; locked by its run, removed by the next one
+    edgekit-cache.json   says that edgekit made the directory; see `cache_directory`
+    entries/KEY/         record.json and the files; appears whole, by one rename
+    locks/KEY            held by whoever makes, takes or removes that entry
+    work/NAME/           where stages write; locked by its run, removed by the next one
 
 Whatever has another name than these is not edgekit's, and stays.
 

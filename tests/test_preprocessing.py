@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgekit import preprocessing
+from edgekit import preprocess_names, preprocessing
 from edgekit.errors import DataError, UsageError
 from edgekit.types import TensorSpec
 
@@ -15,7 +15,7 @@ RAW = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3)).astype(np.float32)
 
 
 def run(text: str, raw: NDArray[np.float32] = RAW) -> NDArray[np.generic]:
-    return preprocessing.apply(preprocessing.parse(text), {"image": raw}, IMAGE)["image"]
+    return preprocessing.apply(preprocess_names.parse(text), {"image": raw}, IMAGE)["image"]
 
 
 def test_none_leaves_every_bit_alone() -> None:
@@ -49,7 +49,7 @@ def test_channels_first_images_are_normalised_along_their_own_axis() -> None:
     inputs = (TensorSpec("image", (None, 3, 4, 5), "float32"),)
     raw = np.ascontiguousarray(np.moveaxis(RAW, -1, 1))
     for text in ("mean=1:2:3,std=4:5:6", "imagenet-caffe"):
-        found = preprocessing.apply(preprocessing.parse(text), {"image": raw}, inputs)["image"]
+        found = preprocessing.apply(preprocess_names.parse(text), {"image": raw}, inputs)["image"]
         np.testing.assert_array_equal(np.moveaxis(found, 1, -1), run(text))
 
 
@@ -64,7 +64,7 @@ def test_only_image_inputs_change_where_there_are_some() -> None:
         "age": np.array([[30.0], [60.0]], np.float32),
         "tokens": np.ones((2, 7), np.int32),
     }
-    found = preprocessing.apply(preprocessing.parse("unit"), x, inputs)
+    found = preprocessing.apply(preprocess_names.parse("unit"), x, inputs)
     np.testing.assert_array_equal(found["image"], RAW / np.float32(255))
     assert found["age"] is x["age"]
     assert found["tokens"] is x["tokens"]
@@ -73,7 +73,7 @@ def test_only_image_inputs_change_where_there_are_some() -> None:
 def test_flattened_images_change_where_the_model_has_nothing_else() -> None:
     inputs = (TensorSpec("flat", (None, 6), "float32"),)
     raw = np.arange(12, dtype=np.float32).reshape(2, 6)
-    found = preprocessing.apply(preprocessing.parse("unit"), {"flat": raw}, inputs)["flat"]
+    found = preprocessing.apply(preprocess_names.parse("unit"), {"flat": raw}, inputs)["flat"]
     np.testing.assert_array_equal(found, raw / np.float32(255))
 
 
@@ -89,7 +89,7 @@ def test_a_quantized_input_counts_as_real_numbers() -> None:
 )  # fmt: skip
 def test_a_bad_value_is_a_usage_error_in_one_line_that_says_what_is_allowed(text: str) -> None:
     with pytest.raises(UsageError) as caught:
-        preprocessing.parse(text)
+        preprocess_names.parse(text)
     line = str(caught.value)
     assert "\n" not in line
     assert "imagenet-caffe" in line or "one per channel" in line
@@ -98,9 +98,9 @@ def test_a_bad_value_is_a_usage_error_in_one_line_that_says_what_is_allowed(text
 def test_values_per_channel_that_do_not_fit_name_the_input_and_its_channels() -> None:
     grey = (TensorSpec("grey", (None, 28, 28, 1), "float32"),)
     with pytest.raises(DataError, match=r"3 channels; the input grey \[\?, 28, 28, 1\] has 1"):
-        preprocessing.check(preprocessing.parse("imagenet-torch"), grey)
+        preprocessing.check(preprocess_names.parse("imagenet-torch"), grey)
     rows = (TensorSpec("rows", (None, 28, 28), "float32"),)
     with pytest.raises(DataError, match="no channels"):
-        preprocessing.check(preprocessing.parse("imagenet-caffe"), rows)
-    preprocessing.check(preprocessing.parse("mean=0.5,std=0.2"), grey)
-    preprocessing.check(preprocessing.parse("imagenet-torch"), IMAGE)
+        preprocessing.check(preprocess_names.parse("imagenet-caffe"), rows)
+    preprocessing.check(preprocess_names.parse("mean=0.5,std=0.2"), grey)
+    preprocessing.check(preprocess_names.parse("imagenet-torch"), IMAGE)
