@@ -21,8 +21,8 @@ from ethosu.vela.errors import VelaError
 from edgekit import tflite_file
 from edgekit.converters import vela_report
 from edgekit.errors import ConversionError
+from edgekit.profile_types import EthosUOptions
 from edgekit.tflite_file import Graph, Tensor
-from edgekit.types import EthosUOptions
 
 CONFIG = "Arm/vela.ini"
 """Arm's own file, which comes with Vela; profiles name sections of it."""

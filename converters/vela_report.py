@@ -14,8 +14,8 @@ from pathlib import Path
 from edgekit import errors
 from edgekit.errors import ConversionError
 from edgekit.npu_types import CpuOperator, NpuEstimate, NpuMemory
+from edgekit.profile_types import EthosUOptions
 from edgekit.tflite_file import Graph
-from edgekit.types import EthosUOptions
 
 NPU_OPERATOR = "ethos-u"
 """The custom operator that holds the command stream."""

@@ -16,7 +16,8 @@ from edgekit import shrinking, target_rules, tensor_names, units
 from edgekit.arena_types import Examined, TflmArena
 from edgekit.errors import ConversionError
 from edgekit.memory_rules import ACTIVATION_BYTES, NAMED
-from edgekit.types import LayerInfo, ModelInfo, Precision, Profile
+from edgekit.profile_types import Profile
+from edgekit.types import LayerInfo, ModelInfo, Precision
 from edgekit.workers import Worker
 
 RUNTIME = "tflm"

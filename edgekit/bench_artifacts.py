@@ -10,7 +10,10 @@ import msgspec
 
 from edgekit import files, hardware, manifest, registry
 from edgekit.errors import ModelError, ProfileError, UserError
-from edgekit.types import ArtifactInfo, Claim, Manifest, Profile, TensorSpec
+from edgekit.manifest_types import ArtifactInfo, Manifest
+from edgekit.profile_types import Profile
+from edgekit.recipe_types import Claim
+from edgekit.types import TensorSpec
 
 _FORMATS = {
     ".onnx": ("onnx", "onnxruntime"),

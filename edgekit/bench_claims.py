@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from edgekit import gains, units
 from edgekit.bench_artifacts import Measurand
-from edgekit.types import ClaimCheck, Comparison, Gain
+from edgekit.profile_types import Gain
+from edgekit.result_types import ClaimCheck, Comparison
 
 ENOUGH = 0.9
 """The share of a claim that keeps it: a claim comes from another model than the one measured."""

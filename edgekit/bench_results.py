@@ -10,16 +10,9 @@ import msgspec
 from edgekit import bench_claims, bench_statistics
 from edgekit.bench_artifacts import Measurand
 from edgekit.bench_rounds import Observed, Plan, stopped
+from edgekit.result_types import Comparison, Delegate, DeviceInfo, OperatorTime, Replicate, Result
 from edgekit.targets import Device, Frame
-from edgekit.types import (
-    Accuracy,
-    Comparison,
-    Delegate,
-    DeviceInfo,
-    OperatorTime,
-    Replicate,
-    Result,
-)
+from edgekit.types import Accuracy
 
 _IN_DEVICE = ("frame", "arch", "cpu", "cores")
 _IN_RESULT = ("frame", "delegate", "versions")

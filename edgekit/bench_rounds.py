@@ -16,8 +16,8 @@ from pathlib import Path
 import msgspec
 
 from edgekit.bench_statistics import MIN_PROCESSES, relative_half_width
+from edgekit.result_types import Replicate
 from edgekit.targets import Device, Frame
-from edgekit.types import Replicate
 
 ENOUGH = 0.02
 """The relative half-width of the interval at which measuring may stop."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from edgekit.intervals import median_interval, shift_interval
-from edgekit.types import ColdStart, Latency, Memory, Replicate
+from edgekit.result_types import ColdStart, Latency, Memory, Replicate
 
 MIN_PROCESSES = 6
 """The fewest values whose extremes enclose their median with 95 % confidence (1 − 2 · 2⁻⁶)."""

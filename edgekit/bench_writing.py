@@ -11,7 +11,9 @@ import msgspec
 from edgekit import files, hashing, manifest
 from edgekit.bench_artifacts import Measurand
 from edgekit.errors import OutputError
-from edgekit.types import BenchReport, FileRef, Manifest
+from edgekit.manifest_types import Manifest
+from edgekit.result_types import BenchReport
+from edgekit.types import FileRef
 
 
 def encode(report: BenchReport) -> bytes:

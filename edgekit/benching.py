@@ -32,8 +32,8 @@ from edgekit.bench_statistics import MIN_PROCESSES
 from edgekit.data import Dataset
 from edgekit.errors import UsageError
 from edgekit.metrics import Metric
+from edgekit.result_types import BenchReport, Comparison, OperatorTime, Result
 from edgekit.targets import Device, Frame
-from edgekit.types import BenchReport, Comparison, OperatorTime, Result
 from edgekit.workers import scratch
 
 Progress = Callable[[str], None]

@@ -19,8 +19,9 @@ from edgekit import building, chunks
 from edgekit.building import Built, Choice, Workshop
 from edgekit.chunks import Arrays
 from edgekit.errors import EdgekitError
+from edgekit.manifest_types import Calibration, CalibrationCandidate
 from edgekit.parity import worst_sqnr_db
-from edgekit.types import STATIC_PRECISIONS, Calibration, CalibrationCandidate, Precision
+from edgekit.types import STATIC_PRECISIONS, Precision
 
 TUNED = "per-tensor"
 SEARCH_MAX_BYTES = 1 << 20

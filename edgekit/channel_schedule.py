@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from edgekit.types import ChannelsStep
+from edgekit.recipe_types import ChannelsStep
 
 
 def amount(

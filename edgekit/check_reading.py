@@ -10,7 +10,9 @@ import msgspec
 from edgekit import hardware, json_files, manifest
 from edgekit.check_types import Conditions, Figures
 from edgekit.errors import UserError
-from edgekit.types import Accuracy, ArtifactInfo, BenchReport, DeviceInfo, Manifest, Result
+from edgekit.manifest_types import ArtifactInfo, Manifest
+from edgekit.result_types import BenchReport, DeviceInfo, Result
+from edgekit.types import Accuracy
 
 BENCH_SCHEMA = "edgekit.bench/1"
 _NOT_A_RESULT = "name what edgekit bench -o wrote, or an artifact with its manifest beside it"

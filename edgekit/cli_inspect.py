@@ -9,7 +9,8 @@ import click
 from edgekit import hardware, inspection, options, printing, printing_inspect, streams, target_rules
 from edgekit.commands import Command
 from edgekit.errors import UsageError
-from edgekit.types import PRECISIONS, Finding, InspectReport, ModelInfo, Precision, TargetFindings
+from edgekit.inspect_types import Finding, InspectReport, TargetFindings
+from edgekit.types import PRECISIONS, ModelInfo, Precision
 
 
 @click.command(

@@ -6,7 +6,7 @@ import click
 
 from edgekit import hardware, options, printing, printing_profiles, registry
 from edgekit.commands import CommandGroup
-from edgekit.types import ProfileList, ProfileReport
+from edgekit.profile_types import ProfileList, ProfileReport
 
 
 @click.group("profiles", cls=CommandGroup)

@@ -6,7 +6,7 @@ import click
 
 from edgekit import options, printing, printing_compress, recipe_files
 from edgekit.commands import CommandGroup
-from edgekit.types import RecipeList, RecipeReport
+from edgekit.recipe_types import RecipeList, RecipeReport
 
 
 @click.group("recipes", cls=CommandGroup)

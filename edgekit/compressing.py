@@ -28,7 +28,9 @@ from edgekit import (
 from edgekit.compression_plan import CompressionPlan, Request
 from edgekit.compression_work import Work
 from edgekit.errors import GateError
-from edgekit.types import Claim, DryRun, FileRef, Manifest, Step, TensorSpec
+from edgekit.manifest_types import Manifest, Step
+from edgekit.recipe_types import Claim
+from edgekit.types import DryRun, FileRef, TensorSpec
 
 COMPRESSOR = "edgekit.compression.compressor:Compressor"
 

@@ -26,19 +26,17 @@ from edgekit import (
     user_code,
 )
 from edgekit.errors import ConversionError, ModelError, UsageError
-from edgekit.types import (
+from edgekit.profile_types import Profile, ProfileRef
+from edgekit.recipe_types import (
     Claim,
     DistillStep,
     FinetuneStep,
-    ModelFile,
-    Precision,
-    Profile,
-    ProfileRef,
     QuantizeStep,
     Recipe,
     RecipeStep,
     SimplifyStep,
 )
+from edgekit.types import ModelFile, Precision
 
 SUFFIX = ".keras"
 MAX_EPOCHS = 10_000

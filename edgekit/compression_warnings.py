@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from edgekit import metrics, units
-from edgekit.types import Accuracy, PairedChange, Role, Step, Trained
+from edgekit.manifest_types import PairedChange, Step, Trained
+from edgekit.types import Accuracy, Role
 
 SIGNIFICANT = 0.05
 

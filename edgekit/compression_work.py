@@ -30,21 +30,16 @@ from edgekit.compression_plan import CompressionPlan
 from edgekit.data import Dataset, open_data
 from edgekit.errors import DataError
 from edgekit.ladder import Judge
-from edgekit.types import (
-    Accuracy,
+from edgekit.manifest_types import PairedChange, Step, Trained
+from edgekit.recipe_types import (
     ChannelsStep,
-    DataRef,
     DistillStep,
     FinetuneStep,
-    ModelInfo,
-    PairedChange,
     QuantizeStep,
     RecipeStep,
-    Role,
     SimplifyStep,
-    Step,
-    Trained,
 )
+from edgekit.types import Accuracy, DataRef, ModelInfo, Role
 from edgekit.workers import Worker
 
 Progress = Callable[[str], None]

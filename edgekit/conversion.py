@@ -25,7 +25,9 @@ from edgekit import (
     registry,
 )
 from edgekit.errors import GateError
-from edgekit.types import ConversionPlan, Emit, IoType, Manifest, Precision, Profile
+from edgekit.manifest_types import ConversionPlan, Manifest
+from edgekit.profile_types import Profile
+from edgekit.types import Emit, IoType, Precision
 
 Progress = Callable[[str], None]
 

@@ -7,7 +7,9 @@ from typing import Any
 from edgekit import building, target_rules
 from edgekit.building import Built
 from edgekit.errors import ConversionError
-from edgekit.types import ConversionPlan, ModelInfo, Precision, Profile
+from edgekit.manifest_types import ConversionPlan
+from edgekit.profile_types import Profile
+from edgekit.types import ModelInfo, Precision
 
 
 def check_target(info: ModelInfo, profile: Profile, precision: Precision) -> None:

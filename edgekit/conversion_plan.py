@@ -21,16 +21,9 @@ from edgekit import (
 )
 from edgekit.errors import ConversionError, OutputError, UsageError
 from edgekit.loading import ModelFile
-from edgekit.types import (
-    IO_TYPES,
-    PRECISIONS,
-    STATIC_PRECISIONS,
-    ConversionPlan,
-    Emit,
-    IoType,
-    Precision,
-    Profile,
-)
+from edgekit.manifest_types import ConversionPlan
+from edgekit.profile_types import Profile
+from edgekit.types import IO_TYPES, PRECISIONS, STATIC_PRECISIONS, Emit, IoType, Precision
 
 
 def resolve(

@@ -33,20 +33,10 @@ from edgekit.arena_types import TflmArena
 from edgekit.building import Built, Workshop
 from edgekit.ladder import Ascent
 from edgekit.loading import ModelFile
+from edgekit.manifest_types import Calibration, ConversionPlan, Manifest, Parity, Rung, Step
+from edgekit.profile_types import Profile
 from edgekit.sampling import Sampled
-from edgekit.types import (
-    Accuracy,
-    Calibration,
-    ConversionPlan,
-    FileRef,
-    Manifest,
-    ModelInfo,
-    Parity,
-    Precision,
-    Profile,
-    Rung,
-    Step,
-)
+from edgekit.types import Accuracy, FileRef, ModelInfo, Precision
 from edgekit.workers import Worker
 
 Progress = Callable[[str], None]

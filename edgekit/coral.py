@@ -22,7 +22,8 @@ from edgekit.coral_plan import COMPILER, SIBLING, installed
 from edgekit.coral_plan import command as compiling
 from edgekit.errors import ConversionError
 from edgekit.loading import ModelFile
-from edgekit.types import ConversionPlan, Manifest, Profile, Step
+from edgekit.manifest_types import ConversionPlan, Manifest, Step
+from edgekit.profile_types import Profile
 
 LIMIT_S = 1800.0
 

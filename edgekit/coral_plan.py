@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from edgekit.types import Profile
+from edgekit.profile_types import Profile
 
 RUNTIME = "edgetpu"
 COMPILER = "edgetpu_compiler"

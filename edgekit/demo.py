@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 from edgekit import benching, conversion, files, registry
 from edgekit.errors import OutputError
-from edgekit.types import BenchReport, Manifest, Precision
+from edgekit.manifest_types import Manifest
+from edgekit.result_types import BenchReport
+from edgekit.types import Precision
 
 MODEL, DATA, RESULT = "digits.keras", "digits.npz", "digits.result.json"
 BUDGET_S = 20.0

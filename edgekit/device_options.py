@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from edgekit import vela_options
 from edgekit.errors import ConversionError
-from edgekit.types import IoType, Profile
+from edgekit.profile_types import Profile
+from edgekit.types import IoType
 
 INTEGER_RUNTIMES = ("tflm", "ethos-u", "edgetpu")
 """Runtimes whose artifacts are integer throughout, inputs and outputs included."""

@@ -17,8 +17,15 @@ from typing import Literal
 import msgspec
 
 from edgekit import registry
+from edgekit.doctor_types import (
+    BackendState,
+    DoctorReport,
+    ExtraState,
+    Machine,
+    Measuring,
+    PackageState,
+)
 from edgekit.targets.runner import environment, memory
-from edgekit.types import BackendState, DoctorReport, ExtraState, Machine, Measuring, PackageState
 
 CONTENDED_WALL_PER_CPU = 1.05
 """Above this, something else took the core; the limit that bench marks results by."""

@@ -27,8 +27,10 @@ from edgekit.building import Built, Choice
 from edgekit.conversion_work import Made, Outcome, Prepared, Progress
 from edgekit.errors import ConversionError
 from edgekit.loading import ModelFile
+from edgekit.manifest_types import ConversionPlan, Manifest, Step
+from edgekit.profile_types import Profile
 from edgekit.sampling import Sampled
-from edgekit.types import ConversionPlan, Manifest, ModelInfo, Profile, Step, TensorSpec
+from edgekit.types import ModelInfo, TensorSpec
 from edgekit.workers import Worker
 
 

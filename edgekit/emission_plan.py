@@ -7,7 +7,8 @@ from pathlib import Path
 
 from edgekit import registry
 from edgekit.errors import ConversionError, UsageError
-from edgekit.types import STATIC_PRECISIONS, Emit, IoType, Precision, Profile
+from edgekit.profile_types import Profile
+from edgekit.types import STATIC_PRECISIONS, Emit, IoType, Precision
 
 
 def check_options(

@@ -14,19 +14,17 @@ import msgspec
 
 from edgekit import hardware, manifest, units
 from edgekit.errors import UserError
-from edgekit.types import (
+from edgekit.profile_types import Gain, Profile, Technique
+from edgekit.recipe_types import (
     ChannelsStep,
     Claim,
     DistillStep,
     FinetuneStep,
-    Gain,
-    Precision,
-    Profile,
     QuantizeStep,
     RecipeStep,
     SimplifyStep,
-    Technique,
 )
+from edgekit.types import Precision
 
 FIGURES = ("latency", "raw_size", "zipped_size")
 CONVERT, QUANTIZE = "convert", str(QuantizeStep.__struct_config__.tag)

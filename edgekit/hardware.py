@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from edgekit import hashing, profile_checks, profiles, toml_text
 from edgekit.errors import ProfileError
-from edgekit.types import Profile, ProfileRef
+from edgekit.profile_types import Profile, ProfileRef
 
 ENTRY_POINTS = "edgekit.profiles"
 MAX_FILE_BYTES = 1 << 20

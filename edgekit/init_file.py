@@ -14,7 +14,8 @@ from edgekit import target_rules as rules
 from edgekit.build_types import InitReport
 from edgekit.errors import EdgekitError, OutputError, one_line
 from edgekit.printing import shape
-from edgekit.types import ModelInfo, Profile, TensorSpec
+from edgekit.profile_types import Profile
+from edgekit.types import ModelInfo, TensorSpec
 
 MAX_DATA_FILES = 20
 """Files beside the model that are tried as its data."""

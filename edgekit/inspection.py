@@ -10,18 +10,10 @@ import msgspec
 
 from edgekit import compression_plan, gains, hardware, loading, recipe_files, target_rules
 from edgekit.errors import ModelError
-from edgekit.types import (
-    ChannelsStep,
-    Finding,
-    ModelInfo,
-    Profile,
-    QuantizeStep,
-    Recipe,
-    RecipeFindings,
-    RecipeStep,
-    Removal,
-    StepFindings,
-)
+from edgekit.inspect_types import Finding, RecipeFindings, StepFindings
+from edgekit.profile_types import Profile
+from edgekit.recipe_types import ChannelsStep, QuantizeStep, Recipe, RecipeStep, Removal
+from edgekit.types import ModelInfo
 
 COMPRESSOR = "edgekit.compression.compressor:Compressor"
 

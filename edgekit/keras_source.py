@@ -86,7 +86,7 @@ class Source:
             multiple: Channel counts that are multiples of this stay so.
 
         Returns:
-            `report`: a `types.Simplification` as plain data, None if the model was left as it is
+            `report`: a `recipe_types.Simplification` as plain data, None if the model was left as it is
             because it cannot be taken apart; `obstacle` then says why.
         """
         loaded = self._model()

@@ -21,15 +21,9 @@ from edgekit.building import Built, Choice, Workshop
 from edgekit.chunks import Arrays
 from edgekit.errors import EdgekitError
 from edgekit.intervals import mcnemar_exact
+from edgekit.manifest_types import Calibration, PairedChange, Rung
 from edgekit.metrics import Metric
-from edgekit.types import (
-    STATIC_PRECISIONS,
-    Accuracy,
-    Calibration,
-    PairedChange,
-    Precision,
-    Rung,
-)
+from edgekit.types import STATIC_PRECISIONS, Accuracy, Precision
 
 Climbed = tuple[Built, Calibration | None]
 

@@ -11,7 +11,8 @@ import msgspec
 
 from edgekit import hashing, json_files
 from edgekit.errors import OutputError, UserError
-from edgekit.types import ArtifactInfo, FileRef, Manifest
+from edgekit.manifest_types import ArtifactInfo, Manifest
+from edgekit.types import FileRef
 
 SUFFIX = ".edgekit.json"
 SCHEMA = "edgekit.manifest/1"

@@ -10,7 +10,9 @@ import math
 from collections.abc import Iterator, Sequence
 
 from edgekit import shrinking, tensor_names, units
-from edgekit.types import Finding, ModelInfo, Profile
+from edgekit.inspect_types import Finding
+from edgekit.profile_types import Profile
+from edgekit.types import ModelInfo
 
 WEIGHT_BITS = {
     "fp32": 32, "fp16": 16, "int8": 8, "int8-dynamic": 8, "int8-weight": 8, "int4-weight": 4,

@@ -26,9 +26,11 @@ from edgekit.building import Built, Choice
 from edgekit.conversion_work import Made, Outcome, Prepared, Progress
 from edgekit.errors import ConversionError
 from edgekit.loading import ModelFile
+from edgekit.manifest_types import ConversionPlan, Manifest, Step
 from edgekit.npu_types import NpuEstimate
+from edgekit.profile_types import Profile
 from edgekit.sampling import Sampled
-from edgekit.types import STATIC_PRECISIONS, ConversionPlan, Manifest, ModelInfo, Profile, Step
+from edgekit.types import STATIC_PRECISIONS, ModelInfo
 from edgekit.workers import Worker
 
 NOT_EXECUTED = (

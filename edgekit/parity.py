@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from edgekit.chunks import Arrays
 from edgekit.errors import ParityError
 from edgekit.intervals import sqnr_db
-from edgekit.types import Parity
+from edgekit.manifest_types import Parity
 
 FLOAT_TOLERANCE = {"fp32": 1e-3, "fp16": 5e-2}
 """Largest difference allowed, relative to the output's largest magnitude.

@@ -18,7 +18,8 @@ from edgekit.build_keys import Source
 from edgekit.build_lines import Key
 from edgekit.build_types import Bench, Build, BuildFile
 from edgekit.errors import BuildFileError, EdgekitError, UsageError
-from edgekit.types import STATIC_PRECISIONS, Precision, Profile
+from edgekit.profile_types import Profile
+from edgekit.types import STATIC_PRECISIONS, Precision
 
 _PATHS = ("path", "data", "teacher", "metric", "loss", "augment")
 _FUNCTIONS = ("loss", "augment")

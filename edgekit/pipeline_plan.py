@@ -23,14 +23,9 @@ from edgekit import (
 from edgekit.build_file import NO_RECIPE, located
 from edgekit.build_paths import OUTPUTS
 from edgekit.build_types import Bench, Build, BuildFile, ModelTable, Named, Stage
-from edgekit.types import (
-    STATIC_PRECISIONS,
-    DistillStep,
-    Precision,
-    Profile,
-    QuantizeStep,
-    Recipe,
-)
+from edgekit.profile_types import Profile
+from edgekit.recipe_types import DistillStep, QuantizeStep, Recipe
+from edgekit.types import STATIC_PRECISIONS, Precision
 
 RESULT = ".result.json"
 

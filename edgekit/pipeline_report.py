@@ -19,7 +19,9 @@ from edgekit.build_types import (
     Status,
 )
 from edgekit.errors import GateError
-from edgekit.types import BenchReport, ErrorBody, Manifest, Result
+from edgekit.manifest_types import Manifest
+from edgekit.result_types import BenchReport, Result
+from edgekit.types import ErrorBody
 
 _BUG = 70
 _MADE = ("built", "cached", "up to date")

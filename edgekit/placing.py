@@ -13,8 +13,8 @@ from edgekit.build_file import located
 from edgekit.build_paths import OUTPUTS
 from edgekit.build_types import Stage, StageInput, StageState
 from edgekit.errors import OutputError
+from edgekit.manifest_types import Manifest
 from edgekit.run_state import PLACING, States, unwritable
-from edgekit.types import Manifest
 
 
 def place(

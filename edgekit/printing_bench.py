@@ -10,7 +10,8 @@ from rich.console import RenderableType
 
 from edgekit import printing, printing_claims, units
 from edgekit.bench_rounds import ENOUGH
-from edgekit.types import Accuracy, BenchReport, Comparison, DeviceInfo, Latency, Result
+from edgekit.result_types import BenchReport, Comparison, DeviceInfo, Latency, Result
+from edgekit.types import Accuracy
 
 _COLUMNS = (
     ("artifact", False),

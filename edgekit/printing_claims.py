@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from edgekit import printing, units
-from edgekit.types import BenchReport, ClaimCheck
+from edgekit.result_types import BenchReport, ClaimCheck
 
 _COLUMNS = (
     ("expected → measured,\nagainst the first artifact", False),

@@ -11,7 +11,9 @@ from rich.console import RenderableType
 
 from edgekit import compression_plan, compression_warnings, printing, recipe_files, units
 from edgekit import manifest as manifests
-from edgekit.types import Accuracy, Manifest, RecipeList, RecipeReport, Step
+from edgekit.manifest_types import Manifest, Step
+from edgekit.recipe_types import RecipeList, RecipeReport
+from edgekit.types import Accuracy
 
 
 def compress(made: Manifest, output: Path, *, detailed: bool = False) -> RenderableType:

@@ -11,14 +11,8 @@ from edgekit import manifest as manifests
 from edgekit import printing, printing_npu, tensor_names, units
 from edgekit.arena_types import TflmArena
 from edgekit.intervals import SQNR_CAP_DB
-from edgekit.types import (
-    Accuracy,
-    Calibration,
-    ConversionPlan,
-    Manifest,
-    Parity,
-    Rung,
-)
+from edgekit.manifest_types import Calibration, ConversionPlan, Manifest, Parity, Rung
+from edgekit.types import Accuracy
 
 SHOWN_TENSORS = 2
 

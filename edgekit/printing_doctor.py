@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import RenderableType
 
 from edgekit import printing, units
-from edgekit.types import BackendState, DoctorReport, ExtraState, Machine, PackageState
+from edgekit.doctor_types import BackendState, DoctorReport, ExtraState, Machine, PackageState
 
 
 def doctor(report: DoctorReport) -> RenderableType:

@@ -8,7 +8,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from edgekit import gains, printing
-from edgekit.types import RecipeFindings, Removal, StepFindings
+from edgekit.inspect_types import RecipeFindings, StepFindings
+from edgekit.recipe_types import Removal
 
 _COLUMNS = (("layer", False), ("kind", False), ("", False), ("why", False))
 

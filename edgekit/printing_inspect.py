@@ -8,7 +8,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from edgekit import printing, printing_explained, units
-from edgekit.types import Dimension, Finding, InspectReport, LayerInfo, ModelInfo, TargetFindings
+from edgekit.inspect_types import Finding, InspectReport, TargetFindings
+from edgekit.types import Dimension, LayerInfo, ModelInfo
 
 
 def inspect(report: InspectReport) -> RenderableType:

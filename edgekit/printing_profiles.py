@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from edgekit import printing, registry, units
-from edgekit.types import Profile, ProfileList, ProfileReport
+from edgekit.profile_types import Profile, ProfileList, ProfileReport
 
 _SHOWN_APART = {"name", "title", "source", "sources", "format", "runtime", "kind", "notes"}
 

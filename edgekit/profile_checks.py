@@ -17,7 +17,7 @@ import msgspec
 
 from edgekit import registry
 from edgekit.errors import ProfileError
-from edgekit.types import Profile
+from edgekit.profile_types import Profile
 
 Table = dict[str, Any]
 

@@ -13,7 +13,7 @@ import msgspec
 
 from edgekit import hashing, struct_errors, toml_text
 from edgekit.errors import RecipeError
-from edgekit.types import (
+from edgekit.recipe_types import (
     ChannelsStep,
     DistillStep,
     FinetuneStep,

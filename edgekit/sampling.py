@@ -19,15 +19,8 @@ from edgekit.chunks import Arrays
 from edgekit.data import Dataset, open_data
 from edgekit.errors import DataError
 from edgekit.ladder import Judge
-from edgekit.types import (
-    STATIC_PRECISIONS,
-    Batch,
-    ConversionPlan,
-    DataRef,
-    ModelInfo,
-    Role,
-    TensorSpec,
-)
+from edgekit.manifest_types import ConversionPlan
+from edgekit.types import STATIC_PRECISIONS, Batch, DataRef, ModelInfo, Role, TensorSpec
 from edgekit.workers import Worker
 
 CALIBRATION_SAMPLES = 200

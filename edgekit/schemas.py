@@ -10,25 +10,14 @@ import msgspec
 from edgekit.build_types import BuildTables, CheckTable, InitReport, RunReport
 from edgekit.cache_types import CacheReport
 from edgekit.check_types import Baseline, BaselineUpdate, CheckReport
+from edgekit.doctor_types import DoctorReport
 from edgekit.errors import UsageError
-from edgekit.types import (
-    BenchReport,
-    ConversionPlan,
-    DoctorReport,
-    DryRun,
-    ErrorReport,
-    InspectReport,
-    Manifest,
-    ModelInfo,
-    Profile,
-    ProfileList,
-    ProfileReport,
-    Recipe,
-    RecipeList,
-    RecipeReport,
-    SchemaList,
-    Technique,
-)
+from edgekit.inspect_types import InspectReport
+from edgekit.manifest_types import ConversionPlan, Manifest
+from edgekit.profile_types import Profile, ProfileList, ProfileReport, Technique
+from edgekit.recipe_types import Recipe, RecipeList, RecipeReport
+from edgekit.result_types import BenchReport
+from edgekit.types import DryRun, ErrorReport, ModelInfo, SchemaList
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 

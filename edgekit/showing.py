@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.check_types import CheckReport
-from edgekit.types import BenchReport, InspectReport, Manifest, ModelInfo
+from edgekit.inspect_types import InspectReport
+from edgekit.manifest_types import Manifest
+from edgekit.result_types import BenchReport
+from edgekit.types import ModelInfo
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

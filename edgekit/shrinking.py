@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from edgekit import recipe_files
-from edgekit.types import ChannelsStep, LayerInfo, ModelInfo, QuantizeStep
+from edgekit.recipe_types import ChannelsStep, QuantizeStep
+from edgekit.types import LayerInfo, ModelInfo
 
 _ONE_SIDED = frozenset({
     "DepthwiseConv1D", "DepthwiseConv2D", "DEPTHWISE_CONV_2D", "BatchNormalization", "PReLU",

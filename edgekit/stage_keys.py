@@ -16,7 +16,7 @@ from edgekit import build_paths, hardware, hashing, manifest, recipe_files, spec
 from edgekit.build_file import located
 from edgekit.build_types import Stage, StageInput, StageState
 from edgekit.errors import ModelError
-from edgekit.types import DistillStep
+from edgekit.recipe_types import DistillStep
 
 SHOWN_CHANGES = 3
 _NAMED = (

@@ -10,7 +10,7 @@ from typing import Any
 
 from edgekit import manifest
 from edgekit.errors import GateError
-from edgekit.types import BenchReport
+from edgekit.result_types import BenchReport
 
 PROGRESS, TEMPORARY = "progress", "tmp"
 """Names in the work directory: what a stage says, and its temporary files."""

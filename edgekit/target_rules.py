@@ -10,15 +10,9 @@ from collections.abc import Iterator, Sequence
 from importlib import metadata
 
 from edgekit import memory_rules, registry
-from edgekit.types import (
-    STATIC_PRECISIONS,
-    Finding,
-    LayerInfo,
-    ModelInfo,
-    OpsRules,
-    Profile,
-    TensorSpec,
-)
+from edgekit.inspect_types import Finding
+from edgekit.profile_types import OpsRules, Profile
+from edgekit.types import STATIC_PRECISIONS, LayerInfo, ModelInfo, TensorSpec
 
 KERAS_OPERATORS: dict[str, tuple[str, ...]] = {
     "InputLayer": (),

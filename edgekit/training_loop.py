@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from edgekit import metrics, units
-from edgekit.types import Accuracy, EpochRecord, Stopped, Trained
+from edgekit.manifest_types import EpochRecord, Stopped, Trained
+from edgekit.types import Accuracy
 from edgekit.workers import Worker
 
 CALL_S = 1.0

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgekit.errors import MissingExtra, ProfileError
-from edgekit.types import EthosUOptions
+from edgekit.profile_types import EthosUOptions
 
 ACCELERATORS = (
     "ethos-u55-32", "ethos-u55-64", "ethos-u55-128", "ethos-u55-256", "ethos-u65-256",

@@ -9,18 +9,17 @@ import msgspec
 
 from edgekit import intervals, manifest
 from edgekit.check_types import Conditions, Figures
-from edgekit.types import (
-    Accuracy,
-    ArtifactInfo,
+from edgekit.manifest_types import ArtifactInfo
+from edgekit.result_types import (
     BenchReport,
     ColdStart,
     Delegate,
     DeviceInfo,
-    FileRef,
     Latency,
     Memory,
     Result,
 )
+from edgekit.types import Accuracy, FileRef
 
 CONDITIONS = Conditions("a CPU", "x86_64", 1, "litert", {"ai-edge-litert": "2.3.0"})
 MEDIANS_S = (1.00e-3, 1.01e-3, 1.02e-3, 1.03e-3, 1.04e-3, 1.05e-3)

@@ -8,7 +8,10 @@ import pytest
 
 from edgekit import bench_claims, printing_claims
 from edgekit.bench_artifacts import Measurand
-from edgekit.types import ArtifactInfo, BenchReport, Claim, Comparison, Gain
+from edgekit.manifest_types import ArtifactInfo
+from edgekit.profile_types import Gain
+from edgekit.recipe_types import Claim
+from edgekit.result_types import BenchReport, Comparison
 
 FLOAT = Claim("convert", "fp32", "host", 1.0, 1.0, 1.0)
 INT8 = Claim("convert", "int8", "host", 2.16, 3.48, 3.55)

@@ -9,7 +9,7 @@ import statistics
 import pytest
 
 from edgekit import bench_statistics
-from edgekit.types import Replicate
+from edgekit.result_types import Replicate
 
 
 def replicate(median_s: float = 1e-3, **changes) -> Replicate:

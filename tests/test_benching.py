@@ -26,7 +26,11 @@ from edgekit.errors import (
     UsageError,
     UserError,
 )
-from edgekit.types import BenchReport, Claim, DataRef, Gain, Manifest, ProfileRef, TensorSpec
+from edgekit.manifest_types import Manifest
+from edgekit.profile_types import Gain, ProfileRef
+from edgekit.recipe_types import Claim
+from edgekit.result_types import BenchReport
+from edgekit.types import DataRef, TensorSpec
 
 _SPEC = importlib.util.spec_from_file_location(
     "tiny_models", Path(__file__).parent / "targets" / "tiny_models.py"

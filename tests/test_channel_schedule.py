@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from edgekit import channel_schedule
-from edgekit.types import ChannelsStep
+from edgekit.recipe_types import ChannelsStep
 
 SOURCE = {"macs_after": 1000, "parameters_after": 400}
 

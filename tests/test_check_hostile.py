@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgekit import baselines, cli
-from edgekit.types import BenchReport
+from edgekit.result_types import BenchReport
 
 _SPEC = importlib.util.spec_from_file_location(
     "check_cases", Path(__file__).with_name("check_cases.py")

@@ -11,7 +11,8 @@ import pytest
 
 from edgekit import check_reading, json_files, manifest
 from edgekit.errors import UserError
-from edgekit.types import BenchReport, Memory, ProfileRef
+from edgekit.profile_types import ProfileRef
+from edgekit.result_types import BenchReport, Memory
 
 _SPEC = importlib.util.spec_from_file_location(
     "check_cases", Path(__file__).with_name("check_cases.py")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from edgekit import compression_warnings
-from edgekit.types import Accuracy, PairedChange
+from edgekit.manifest_types import PairedChange
+from edgekit.types import Accuracy
 
 
 def top1(value: float, ci95: tuple[float, float] = (0.0, 1.0)) -> Accuracy:

@@ -12,7 +12,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from edgekit import cli, doctor, registry
-from edgekit.types import DoctorReport, Machine
+from edgekit.doctor_types import DoctorReport, Machine
 
 MACHINE = Machine(
     system="Linux 6", arch="x86_64", virtual=False, cpu="a CPU", cores=4, usable_cores=4,

@@ -6,16 +6,13 @@ import msgspec
 import pytest
 
 from edgekit import gains, hashing, manifest
-from edgekit.types import (
-    ArtifactInfo,
+from edgekit.manifest_types import ArtifactInfo, Manifest
+from edgekit.profile_types import Gain, PrecisionRules, Profile
+from edgekit.recipe_types import (
     ChannelsStep,
     Claim,
     DistillStep,
     FinetuneStep,
-    Gain,
-    Manifest,
-    PrecisionRules,
-    Profile,
     QuantizeStep,
     SimplifyStep,
 )

@@ -13,7 +13,8 @@ import pytest
 
 from edgekit import compressing, inspection, registry
 from edgekit.errors import ModelError, ProfileError, RecipeError
-from edgekit.types import RecipeFindings, Removal
+from edgekit.inspect_types import RecipeFindings
+from edgekit.recipe_types import Removal
 
 MODEL = Path(str(resources.files("edgekit") / "demo_digits.keras"))
 needs_keras = pytest.mark.skipif(

@@ -16,39 +16,36 @@ from edgekit import (
     printing_inspect,
     printing_profiles,
 )
-from edgekit.types import (
-    Accuracy,
+from edgekit.inspect_types import (
+    Finding,
+    InspectReport,
+    RecipeFindings,
+    StepFindings,
+    TargetFindings,
+)
+from edgekit.manifest_types import (
     ArtifactInfo,
-    BenchReport,
     Calibration,
     CalibrationCandidate,
-    Claim,
+    Manifest,
+    Parity,
+    Rung,
+)
+from edgekit.profile_types import Gain, ProfileRef, ProfileReport
+from edgekit.recipe_types import Claim, Removal
+from edgekit.result_types import (
+    BenchReport,
     ClaimCheck,
     ColdStart,
     Comparison,
     Delegate,
     DeviceInfo,
-    FileRef,
-    Finding,
-    Gain,
-    InspectReport,
     Latency,
-    LayerInfo,
-    Manifest,
     Memory,
-    ModelInfo,
     OperatorTime,
-    Parity,
-    ProfileRef,
-    ProfileReport,
-    RecipeFindings,
-    Removal,
     Result,
-    Rung,
-    StepFindings,
-    TargetFindings,
-    TensorSpec,
 )
+from edgekit.types import Accuracy, FileRef, LayerInfo, ModelInfo, TensorSpec
 
 LATENCY = Latency(
     median_s=250e-6, ci95_s=(248e-6, 251e-6), p90_s=260e-6, p99_s=None, min_s=240e-6, runs=5000,

@@ -8,7 +8,7 @@ import pytest
 
 from edgekit import hardware, profiles
 from edgekit.profile_checks import leaves
-from edgekit.types import Gain, Hardware
+from edgekit.profile_types import Gain, Hardware
 
 PROMISED = (
     "host", "host-openvino", "host-onnxruntime",

@@ -8,7 +8,7 @@ import pytest
 
 from edgekit import cli, recipe_files
 from edgekit.errors import RecipeError
-from edgekit.types import ChannelsStep, QuantizeStep, Recipe
+from edgekit.recipe_types import ChannelsStep, QuantizeStep, Recipe
 
 
 @pytest.mark.parametrize("name", recipe_files.names())

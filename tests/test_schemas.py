@@ -7,7 +7,8 @@ import pytest
 
 from edgekit import profiles, schemas
 from edgekit.errors import UsageError
-from edgekit.types import ErrorBody, ErrorReport, QuantizeStep, Recipe
+from edgekit.recipe_types import QuantizeStep, Recipe
+from edgekit.types import ErrorBody, ErrorReport
 
 DIRECTORY = Path(profiles.__file__).parent
 FILES = sorted(path for path in DIRECTORY.glob("*.toml"))

@@ -6,15 +6,8 @@ import msgspec
 import pytest
 
 from edgekit import hardware, registry, target_rules
-from edgekit.types import (
-    Hardware,
-    LayerInfo,
-    ModelInfo,
-    OpsRules,
-    PrecisionRules,
-    Profile,
-    TensorSpec,
-)
+from edgekit.profile_types import Hardware, OpsRules, PrecisionRules, Profile
+from edgekit.types import LayerInfo, ModelInfo, TensorSpec
 
 
 def profile(**changed):

@@ -4,7 +4,7 @@ import pytest
 
 from edgekit import hardware, registry, vela_options
 from edgekit.errors import ProfileError
-from edgekit.types import EthosUOptions
+from edgekit.profile_types import EthosUOptions
 
 pytestmark = pytest.mark.skipif(
     bool(registry.missing(registry.CONVERTERS["ethos_u"])), reason="ethos-u-vela is not installed"

@@ -22,7 +22,7 @@ from edgekit.compression.graph import (
     inputs_of,
     is_plain,
 )
-from edgekit.types import Removal
+from edgekit.recipe_types import Removal
 
 Array = NDArray[Any]
 

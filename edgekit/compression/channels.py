@@ -28,7 +28,7 @@ from edgekit.compression.counting import Counter, Quantity
 from edgekit.compression.graph import Graph, Tensor
 from edgekit.compression.importance import Criterion
 from edgekit.errors import ModelError, UsageError
-from edgekit.types import Removal
+from edgekit.recipe_types import Removal
 
 Array = NDArray[Any]
 
@@ -165,7 +165,7 @@ def as_plain(made: Pruning) -> dict[str, Any]:
     """A pruning as JSON takes it.
 
     Returns:
-        `removed` and `kept`, each a list of `types.Removal`; `parameters_before`,
+        `removed` and `kept`, each a list of `recipe_types.Removal`; `parameters_before`,
         `parameters_after`, `macs_before`, `macs_after`; and `budget`, None for a ratio, else
         `quantity`, what was `asked`, `before` and `reached`, and whether it was `met_already`.
     """

@@ -30,7 +30,7 @@ from edgekit.compression.channel_order import Scope
 from edgekit.compression.importance import Criterion
 from edgekit.errors import ModelError
 from edgekit.keras_source import Source
-from edgekit.types import RecipeStep
+from edgekit.recipe_types import RecipeStep
 
 
 class Compressor(Source):
@@ -92,7 +92,7 @@ class Compressor(Source):
         """What each step of a recipe would do to the model, which stays as it is.
 
         Args:
-            steps: `types.RecipeStep`s as plain data, with budgets as numbers.
+            steps: `recipe_types.RecipeStep`s as plain data, with budgets as numbers.
             multiple: What channel counts are rounded up to.
 
         Returns:
@@ -113,7 +113,7 @@ class Compressor(Source):
             probes: A directory of `edgekit.chunks` with real inputs to compare on.
 
         Returns:
-            A `types.Simplification` as plain data.
+            A `recipe_types.Simplification` as plain data.
 
         Raises:
             ModelError, ParityError: See `simplify.simplify`.

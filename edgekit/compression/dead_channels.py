@@ -18,7 +18,7 @@ from edgekit.compression import bounds, channel_groups, kernels, layer_kinds, sl
 from edgekit.compression.channel_groups import Channels
 from edgekit.compression.graph import Graph, Layer, Tensor, consumers, inputs_of
 from edgekit.compression.ranges import Bounds
-from edgekit.types import Removal
+from edgekit.recipe_types import Removal
 
 Array = NDArray[Any]
 

@@ -16,10 +16,10 @@ import msgspec
 from edgekit.compression import channels, compile_config, graph, losses, rebuilding, simplify
 from edgekit.compression.compile_config import CompileConfig
 from edgekit.errors import ModelError
-from edgekit.types import (
+from edgekit.inspect_types import Finding
+from edgekit.recipe_types import (
     ChannelsStep,
     DistillStep,
-    Finding,
     FinetuneStep,
     QuantizeStep,
     RecipeStep,

@@ -18,7 +18,7 @@ from edgekit.compression.graph import (
     inputs_of,
     is_plain,
 )
-from edgekit.types import Removal
+from edgekit.recipe_types import Removal
 
 AUGMENTING = frozenset({
     "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomContrast",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgekit.compression import agreement, dead_channels, graph, identities, rebuilding
 from edgekit.compression.batch_norm import fold_batch_norms
-from edgekit.types import Removal, Simplification
+from edgekit.recipe_types import Removal, Simplification
 
 TOLERANCE = 1e-5
 FOLDING_TOLERANCE = 1e-4

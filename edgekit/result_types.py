@@ -1,0 +1,176 @@
+"""The data of measurements: what the runner saw, and what `edgekit bench` makes of it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from edgekit.manifest_types import ArtifactInfo
+from edgekit.profile_types import Gain
+from edgekit.types import Accuracy
+
+
+class Replicate(Struct, frozen=True, kw_only=True):
+    """What one fresh process measured of an artifact: the runner's frame `measured`.
+
+    `samples_ns` are single inferences in order of size, at most 2000, evenly thinned. `median_s`
+    and `min_s` are over all `runs`. CPU time is the whole process', per inference.
+    `involuntary_switches` counts while inferences were timed, for `elapsed_s`.
+    """
+
+    import_s: float
+    load_s: float
+    first_inference_s: float
+    runs: int
+    median_s: float
+    min_s: float
+    samples_ns: tuple[int, ...]
+    cpu_median_s: float
+    wall_per_cpu: float
+    involuntary_switches: int
+    elapsed_s: float
+    warm_up_runs: int
+    warm_up_stable: bool
+    inputs: str
+    clock: str
+    peak_delta_bytes: int | None
+    anonymous_bytes: int | None
+
+
+class Latency(Struct, frozen=True, forbid_unknown_fields=True):
+    """Wall time of one inference, in seconds, over fresh processes.
+
+    `median_s` is the median of the processes' medians and `ci95_s` a distribution-free interval
+    for it. `p90_s` and `p99_s` are None where there were too few runs to claim them (64 and 662;
+    MLPerf LoadGen's early-stopping rule). `cpu_median_s` is CPU time, which another process's
+    load disturbs less; it is the figure to trust where `contended` is true. `why` says why
+    latency as a whole is None.
+    """
+
+    median_s: float | None
+    ci95_s: tuple[float, float] | None
+    p90_s: float | None
+    p99_s: float | None
+    min_s: float | None
+    runs: int
+    processes: int
+    cpu_median_s: float | None
+    contended: bool | None
+    stopped: str
+    process_medians_s: tuple[float, ...] = ()
+    why: str | None = None
+
+
+class ColdStart(Struct, frozen=True, forbid_unknown_fields=True):
+    """Medians over processes: importing the runtime, loading the artifact, the first inference."""
+
+    import_s: float | None
+    load_s: float | None
+    first_inference_s: float | None
+
+
+class Memory(Struct, frozen=True, forbid_unknown_fields=True):
+    """Memory that the artifact adds to a process which has the runtime imported.
+
+    `peak_delta_bytes` is the peak resident set minus the resident set before load;
+    `anonymous_bytes` the part of it that no file backs.
+    """
+
+    peak_delta_bytes: int | None
+    anonymous_bytes: int | None
+
+
+class Delegate(Struct, frozen=True, forbid_unknown_fields=True):
+    """What executed the graph (XNNPACK, the CPU plugin, …) and how many nodes it took."""
+
+    name: str | None
+    nodes: int | None
+    total_nodes: int | None
+
+
+class DeviceInfo(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a measurement was taken. `target` is what the artifact was made for."""
+
+    url: str
+    target: str | None
+    arch: str
+    cpu: str | None
+    cores: int | None
+    threads: int
+    measured_here: bool
+
+
+class OperatorTime(Struct, frozen=True, forbid_unknown_fields=True):
+    """One operator's median time, by the runtime's own profiler, which slows the whole down."""
+
+    name: str
+    kind: str
+    implementation: str
+    median_s: float
+
+
+class Result(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What was measured of one artifact on one device.
+
+    `model` and `recipe` are those that its manifest names, None where there is none.
+    """
+
+    artifact: ArtifactInfo
+    model: str | None = None
+    recipe: str | None = None
+    device: DeviceInfo
+    latency: Latency
+    throughput_per_s: float | None
+    cold_start: ColdStart
+    memory: Memory
+    accuracy: Accuracy | None
+    energy: None = None
+    delegate: Delegate
+    operators: tuple[OperatorTime, ...] | None = None
+    environment: dict[str, Any] = {}
+    warnings: tuple[str, ...] = ()
+    complete: bool = True
+    timing: dict[str, float] = {}
+
+
+class ClaimCheck(Struct, frozen=True, forbid_unknown_fields=True):
+    """What manifests claim of a candidate against its baseline, beside what was measured.
+
+    Factors as in `Gain`; a claim of None was not made, or not for where it was measured. `macs` is
+    baseline's multiply-accumulates over candidate's, where the manifests counted them.
+    `shortfalls` say in words where less came than was claimed.
+    """
+
+    target: str
+    claimed: Gain
+    measured: Gain
+    macs: float | None = None
+    sources: tuple[str, ...] = ()
+    shortfalls: tuple[str, ...] = ()
+
+
+class Comparison(Struct, frozen=True, forbid_unknown_fields=True):
+    """Two artifacts measured interleaved: candidate latency / baseline latency, by SHA-256.
+
+    `ratio_ci99` is None for fewer than 8 rounds. `claim` is None where the manifests claim nothing
+    of the one against the other.
+    """
+
+    baseline: str
+    candidate: str
+    device: str
+    ratio: float
+    ratio_ci95: tuple[float, float]
+    different: bool
+    rounds: int
+    ratio_ci99: tuple[float, float] | None = None
+    claim: ClaimCheck | None = None
+
+
+class BenchReport(Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole `--json` of bench; also what `-o RESULT.json` holds."""
+
+    schema: Literal["edgekit.bench/1"]
+    results: tuple[Result, ...]
+    comparison: tuple[Comparison, ...] = ()
