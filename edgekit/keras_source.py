@@ -86,8 +86,8 @@ class Source:
             multiple: Channel counts that are multiples of this stay so.
 
         Returns:
-            `report`: a `recipe_types.Simplification` as plain data, None if the model was left as it is
-            because it cannot be taken apart; `obstacle` then says why.
+            `report`: a `recipe_types.Simplification` as plain data, None if the model was left as
+            it is because it cannot be taken apart; `obstacle` then says why.
         """
         loaded = self._model()
         if loaded.model is None:
