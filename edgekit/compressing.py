@@ -106,17 +106,27 @@ def compress(
         loss=loss, augment=augment, simplify=simplify, seed=seed, trust=trust,
     )  # fmt: skip
     resolved = compression_plan.resolve(asked)
-    place = resolved.output
-    found = manifest.up_to_date(place, resolved.request_sha256)
     progress = on_progress or (lambda _text: None)
-    if found and not force:
-        progress(f"{place} is up to date: nothing was run")
-        _gate(resolved, found)
-        return found
-    manifest.may_replace(place, force=force)
+    written = manifest.up_to_date(resolved.output, resolved.request_sha256)
+    if written and not force:
+        progress(f"{resolved.output} is up to date: nothing was run")
+    else:
+        manifest.may_replace(resolved.output, force=force)
+        written = _made(resolved, command, progress, on_bar or (lambda _share, _text: None))
+    _gate(resolved, written)
+    return written
+
+
+def _made(
+    resolved: CompressionPlan,
+    command: Sequence[str],
+    progress: Callable[[str], None],
+    bar: Callable[[float, str], None],
+) -> Manifest:
+    """Runs the recipe and publishes what it gave."""
     for sentence in gains.sentences(resolved.claims):
         progress(f"expected: {sentence}")
-    with files.staging(place) as directory:
+    with files.staging(resolved.output) as directory:
         progress(f"loading {resolved.source.path}")
         trained = any(map(recipe_files.trains, resolved.steps))
         opened = loading.opened(
@@ -126,14 +136,13 @@ def compress(
             environment=workers.KEEP_MEMORY if trained else None,
         )
         with opened as (worker, info):
-            bar = on_bar or (lambda _share, _text: None)
             work = Work(resolved, worker, info, directory, progress, bar)
             compression_work.run(work)
             written = _manifest(work, command)
         staged = directory / "manifest"
         staged.write_bytes(manifest.encode(written))
-        files.publish([(work.saved, place), (staged, manifest.path_for(place))])
-    _gate(resolved, written)
+        sealed = staged, manifest.path_for(resolved.output)
+        files.publish([(work.saved, resolved.output), sealed])
     return written
 
 

@@ -70,13 +70,7 @@ def resolve(
     _check_output(output, Path(model), emit or profile.format, emission_plan.suffix_of(facts, emit))
     source = loading.identify(model, trust=trust)
     _check_route(source, profile, facts)
-    planned = None if precision else _planned_precision(source)
-    own = "int8" if emit else profile.precision.default
-    chosen = precision or planned or own
-    if emit:
-        emission_plan.check_precision(emit, chosen)
-    if not (emit and source.family == "tflite"):
-        _check_precision(chosen, profile, data is not None or ready, planned)
+    chosen = _chosen(source, precision, profile, emit, calibrated=data is not None or ready)
     wanted, notes = preprocess_of(source, preprocess)
     simplified = simplify and source.family == "keras"
     options = [chosen, wanted, metric, input_type, output_type, batch, max_drop, seed, simplified]
@@ -109,6 +103,25 @@ def resolve(
         notes=notes,
     )
     return plan, source, profile
+
+
+def _chosen(
+    source: ModelFile,
+    precision: Precision | None,
+    profile: Profile,
+    emit: Emit | None,
+    *,
+    calibrated: bool,
+) -> Precision:
+    """The precision asked for, else what the recipe planned, else the profile's own."""
+    planned = None if precision else _planned_precision(source)
+    own: Precision = "int8" if emit else profile.precision.default
+    chosen = precision or planned or own
+    if emit:
+        emission_plan.check_precision(emit, chosen)
+    if not (emit and source.family == "tflite"):
+        _check_precision(chosen, profile, calibrated, planned)
+    return chosen
 
 
 def _check_output(output: Path, model: Path, what: str, suffix: str) -> None:
