@@ -14,12 +14,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit import bench_artifacts, chunks, data_linting, metrics, user_code
+from edgekit import bench_artifacts, bench_rounds, chunks, data_linting, metrics, user_code
 from edgekit.bench_artifacts import Measurand
 from edgekit.chunks import Arrays
 from edgekit.data import Dataset, open_data
 from edgekit.metrics import Metric
-from edgekit.targets import Device, Frame
+from edgekit.targets import Device
 from edgekit.types import Accuracy, Batch, TensorSpec
 from edgekit.workers import scratch
 
@@ -34,12 +34,12 @@ def describe(device: Device, measurand: Measurand, threads: int) -> Measurand:
     Raises:
         ModelError: It cannot be loaded.
     """
-    frames: list[Frame] = []
-    device.run(bench_artifacts.job(measurand, "describe", threads), frames.append)
+    job = bench_artifacts.job(measurand, "describe", threads)
+    loaded = bench_rounds.describe(device, job).frames["loaded"]
     return replace(
         measurand,
-        inputs=msgspec.convert(frames[0]["inputs"], tuple[TensorSpec, ...]),
-        outputs=msgspec.convert(frames[0]["outputs"], tuple[TensorSpec, ...]),
+        inputs=msgspec.convert(loaded["inputs"], tuple[TensorSpec, ...]),
+        outputs=msgspec.convert(loaded["outputs"], tuple[TensorSpec, ...]),
     )
 
 

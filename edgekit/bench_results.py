@@ -10,7 +10,15 @@ import msgspec
 from edgekit import bench_claims, bench_statistics
 from edgekit.bench_artifacts import Measurand
 from edgekit.bench_rounds import Observed, Plan, stopped
-from edgekit.result_types import Comparison, Delegate, DeviceInfo, OperatorTime, Replicate, Result
+from edgekit.result_types import (
+    Comparison,
+    Delegate,
+    DeviceInfo,
+    Latency,
+    OperatorTime,
+    Replicate,
+    Result,
+)
 from edgekit.targets import Device, Frame
 from edgekit.types import Accuracy
 
@@ -32,8 +40,7 @@ def result(
 ) -> Result:
     """What was measured of one artifact on one device."""
     replicates, machine = observed.replicates, observed.frames["environment"]
-    latency = bench_statistics.latency(replicates, threads=threads, stopped=stopped(observed, plan))
-    assert latency.median_s, "a process has measured at least one inference"
+    latency = _latency(device, observed, plan, threads)
     return Result(
         artifact=measurand.info,
         model=measurand.model_name,
@@ -48,7 +55,7 @@ def result(
             measured_here=device.is_this_machine,
         ),
         latency=latency,
-        throughput_per_s=_batch(observed) / latency.median_s,
+        throughput_per_s=_batch(observed) / latency.median_s if latency.median_s else None,
         cold_start=bench_statistics.cold_start(replicates),
         memory=bench_statistics.memory(replicates),
         accuracy=accuracy,
@@ -57,6 +64,14 @@ def result(
         environment=_environment(measurand, observed),
         warnings=(*notes, *_warnings(device, measurand, machine, replicates, threads)),
         timing=timing,
+    )
+
+
+def _latency(device: Device, observed: Observed, plan: Plan, threads: int) -> Latency:
+    if device.untimed:
+        return bench_statistics.no_latency(device.untimed)
+    return bench_statistics.latency(
+        observed.replicates, threads=threads, stopped=stopped(observed, plan)
     )
 
 
@@ -100,15 +115,16 @@ def not_compared(baseline: Measurand, pair: tuple[Observed, Observed]) -> Iterat
 
 def _environment(measurand: Measurand, observed: Observed) -> dict[str, Any]:
     machine, facts = observed.frames["environment"], observed.frames["facts"]
-    first = observed.replicates[0]
+    timed = {
+        key: getattr(first, key) for first in observed.replicates[:1] for key in ("inputs", "clock")
+    }
     return {
         **{key: value for key, value in machine.items() if key not in _IN_DEVICE},
         **{key: value for key, value in facts.items() if key not in _IN_RESULT},
         "versions": {**machine["versions"], **facts["versions"]},
         "runtime": measurand.runtime,
         "options": measurand.options,
-        "inputs": first.inputs,
-        "clock": first.clock,
+        **timed,
     }
 
 
@@ -134,7 +150,7 @@ def _warnings(
     usable = machine["cpu_quota_cores"] or machine["usable_cores"]
     if usable is not None and threads > usable:
         yield f"{threads} threads share {usable:g} cores: they wait for each other"
-    if not any(replicate.warm_up_stable for replicate in replicates):
+    if replicates and not any(replicate.warm_up_stable for replicate in replicates):
         yield "no warm-up became stable: a longer --budget gives it more time"
 
 

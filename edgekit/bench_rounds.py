@@ -103,6 +103,20 @@ def run(
     return observed
 
 
+def describe(device: Device, job: Frame) -> Observed:
+    """Loads an artifact without running it: what it is and would run as, and no replicate.
+
+    Raises:
+        ModelError, DeviceError: See edgekit.targets.Device.run.
+    """
+    observed = Observed()
+    device.run(
+        {**job, "kind": "describe"},
+        lambda frame: observed.frames.update({frame["frame"]: frame}),
+    )
+    return observed
+
+
 def stopped(observed: Observed, wanted: Plan) -> str:
     """Why measuring ended, for people."""
     width = relative_half_width(observed.medians())

@@ -62,8 +62,18 @@ def latency(replicates: Sequence[Replicate], *, threads: int, stopped: str) -> L
     )
 
 
+def no_latency(why: str) -> Latency:
+    """Latency where nothing was timed, and why."""
+    return Latency(
+        median_s=None, ci95_s=None, p90_s=None, p99_s=None, min_s=None, runs=0, processes=0,
+        cpu_median_s=None, contended=None, stopped="nothing was timed", why=why,
+    )  # fmt: skip
+
+
 def cold_start(replicates: Sequence[Replicate]) -> ColdStart:
     """Medians over processes. Files that an earlier process read come from the page cache."""
+    if not replicates:
+        return ColdStart(None, None, None)
     return ColdStart(
         import_s=statistics.median(replicate.import_s for replicate in replicates),
         load_s=statistics.median(replicate.load_s for replicate in replicates),
@@ -74,7 +84,7 @@ def cold_start(replicates: Sequence[Replicate]) -> ColdStart:
 
 
 def memory(replicates: Sequence[Replicate]) -> Memory:
-    """Medians over processes; None where a process could not tell."""
+    """Medians over processes; None where a process could not tell, or nothing was measured."""
     return Memory(
         peak_delta_bytes=_median_bytes([replicate.peak_delta_bytes for replicate in replicates]),
         anonymous_bytes=_median_bytes([replicate.anonymous_bytes for replicate in replicates]),
@@ -155,4 +165,4 @@ def is_contended(replicates: Sequence[Replicate], threads: int) -> bool:
 
 def _median_bytes(values: Sequence[int | None]) -> int | None:
     known = [value for value in values if value is not None]
-    return round(statistics.median(known)) if len(known) == len(values) else None
+    return round(statistics.median(known)) if known and len(known) == len(values) else None

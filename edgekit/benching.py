@@ -135,7 +135,7 @@ def _on_device(
             subjects = _linted(device, subjects, request)
         jobs = [_job(subject, request) for subject in subjects]
         wanted = bench_rounds.plan(len(jobs), request.budget_s, request.rounds)
-        observed = bench_rounds.run(device, jobs, wanted, seed=request.seed, progress=progress)
+        observed = _observed(device, jobs, wanted, request.seed, progress)
     told = [
         replace(
             subject,
@@ -152,6 +152,16 @@ def _on_device(
         for other, one in zip(measurands[1:], observed[1:], strict=True)
     ]
     return results, [one for one in compared if one is not None]
+
+
+def _observed(
+    device: Device, jobs: Sequence[Frame], wanted: Plan, seed: int, progress: Progress
+) -> list[Observed]:
+    """What is seen of each artifact: nothing but what it is, where times mean nothing."""
+    if not device.untimed:
+        return bench_rounds.run(device, jobs, wanted, seed=seed, progress=progress)
+    progress(f"loading on {device.url}")
+    return [bench_rounds.describe(device, job) for job in jobs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +245,7 @@ def _result(
             device, subject.measurand, *subject.judged, threads=request.threads
         )
     accuracy_s = time.monotonic() - start
-    if request.profile_ops:
+    if request.profile_ops and not device.untimed:
         progress(f"time per operator of {name}")
         operators = _operators(device, subject.measurand, request)
         if operators is None:

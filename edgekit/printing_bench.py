@@ -183,7 +183,10 @@ def _efforts(report: BenchReport) -> Iterator[str]:
 
     At most four lines: of more than three such, two are named and the others counted.
     """
-    latencies = [result.latency for result in report.results]
+    latencies = [result.latency for result in report.results if result.latency.processes]
+    if not latencies:
+        yield "not measured"
+        return
     runs = _span(latency.runs for latency in latencies)
     processes = _span(latency.processes for latency in latencies)
     known = sorted((one for one in report.results if one.latency.ci95_s), key=_width, reverse=True)
@@ -212,15 +215,18 @@ def _span(counts: Iterable[int]) -> str:
 
 
 def _warnings(report: BenchReport) -> Iterator[str]:
-    """Each text once, with the artifacts that it is about where it is not about all."""
+    """Each text once, with the artifacts and devices that it is about where not about all."""
+    devices = {result.device.url for result in report.results}
     about: dict[str, list[Result]] = {}
     for result in report.results:
         for text in dict.fromkeys((*_qualifications(result), *result.warnings)):
             about.setdefault(text, []).append(result)
     for text, results in about.items():
         names = dict.fromkeys(result.artifact.path for result in results)
+        places = dict.fromkeys(result.device.url for result in results)
+        where = f" on {', '.join(places)}" if len(places) < len(devices) else ""
         everything = len(results) == len(report.results)
-        yield text if everything else f"{', '.join(names)}: {text}"
+        yield text if everything else f"{', '.join(names)}{where}: {text}"
     yield from printing_claims.shortfalls(report)
 
 

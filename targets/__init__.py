@@ -37,6 +37,11 @@ class Device(Protocol):
         """Whether what is measured there is measured here."""
         ...
 
+    @property
+    def untimed(self) -> str | None:
+        """Why times and memory there mean nothing (an emulator); None where they are measured."""
+        ...
+
     def probe(self) -> Frame:
         """The machine and its state, as the runner describes them."""
         ...

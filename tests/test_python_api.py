@@ -149,7 +149,7 @@ def test_the_errors_are_at_hand_without_another_import() -> None:
 
 def test_a_plain_import_leaves_the_data_types_without_behaviour() -> None:
     script = (
-        "import edgekit.types as t; import edgekit.cli;"
+        "import edgekit.result_types as t; import edgekit.cli;"
         "print('_repr_html_' in vars(t.BenchReport), '__repr__' in vars(t.BenchReport))"
     )
     done = subprocess.run(

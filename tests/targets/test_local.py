@@ -17,7 +17,7 @@ import pytest
 
 from edgekit import chunks
 from edgekit.errors import DataError, DeviceError, ModelError, UsageError
-from edgekit.targets import local
+from edgekit.targets import conversation, local
 
 _SPEC = importlib.util.spec_from_file_location(
     "tiny_models", Path(__file__).with_name("tiny_models.py")
@@ -146,7 +146,7 @@ def test_a_bug_in_the_runner_keeps_its_traceback(tmp_path):
     artifact = tiny.dense_tflite(tmp_path / "m.tflite")
     job = {**MEASURE, "artifact": str(artifact)}
     del job["seed"]
-    with pytest.raises(local.RunnerBug, match="KeyError: 'seed'"):
+    with pytest.raises(conversation.RunnerBug, match="KeyError: 'seed'"):
         local.open("local").run(job, lambda _frame: None)
 
 
@@ -225,7 +225,7 @@ def test_what_a_library_prints_is_no_frame():
 def test_frames_are_found_among_noise():
     noise = r"motd\n@edgekit:bad {\"a\": 0}\n@edgekit:t0k {\"a\": 1}\nhalf @edgekit:t0k {}\n"
     with subprocess.Popen(["printf", noise], stdout=subprocess.PIPE) as child:
-        found = list(local._frames(child, b"@edgekit:t0k ", 20.0, "x"))
+        found = list(conversation._frames(child, b"@edgekit:t0k ", 20.0, "x"))
     assert found == [{"a": 1}]
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import io
 import json
-import shutil
 import subprocess
 import sys
-import zipapp
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgekit import chunks
-from edgekit.targets import local
+from edgekit.targets import local, packing
 
 _SPEC = importlib.util.spec_from_file_location(
     "tiny_models", Path(__file__).with_name("tiny_models.py")
@@ -51,9 +51,7 @@ def test_annotations_that_python_3_9_cannot_evaluate_are_never_evaluated():
 
 
 def test_it_runs_from_a_single_file(tmp_path):
-    packed = tmp_path / "packed"
-    shutil.copytree(RUNNER, packed / "runner", ignore=shutil.ignore_patterns("__pycache__"))
-    zipapp.create_archive(packed, tmp_path / "runner.pyz", main="runner.__main__:main")
+    (tmp_path / "runner.pyz").write_bytes(packing.runner())
     x = np.array([[1, 2, 3, 4]], np.float32)
     chunks.write(tmp_path / "samples", [{"in": x}])
     job = {
@@ -73,3 +71,13 @@ def test_it_runs_from_a_single_file(tmp_path):
     assert json.loads(lines[-1].removeprefix(b"@edgekit:t0k ")) == {"done": True}
     found = chunks.read_all(tmp_path / "results")["out"]
     np.testing.assert_allclose(found, tiny.dense(x), rtol=1e-6)
+
+
+def test_the_packed_runner_holds_the_sources_and_is_the_same_each_time():
+    first = packing.runner()
+    assert packing.runner() == first
+    with zipfile.ZipFile(io.BytesIO(first)) as archive:
+        held = {name: archive.read(name) for name in archive.namelist()}
+    for path in SOURCES:
+        assert held[f"edgekit_runner/{path.name}"] == path.read_bytes()
+    assert packing.file_name(first) != packing.file_name(first + b"another version")
