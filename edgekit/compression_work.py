@@ -221,12 +221,15 @@ def _cut_channels(work: Work, step: ChannelsStep, name: str) -> dict[str, Any]:
             work.worker.call(
                 "taylor_scores", samples=TAYLOR_SAMPLES, loss=asked.loss, seed=asked.seed
             )
+        elif step.criterion == "reconstruction":
+            work.progress(f"{label}: choosing channels, and adjusting what reads them")
         amount = channel_schedule.amount(step, iteration, source, work.worker.call("describe"))
         cut = work.worker.call(
             "apply_channels",
             criterion=step.criterion,
             scope=step.scope,
             multiple=multiple,
+            seed=asked.seed,
             **amount,
         )
         made.append(cut)
@@ -234,7 +237,9 @@ def _cut_channels(work: Work, step: ChannelsStep, name: str) -> dict[str, Any]:
             between = FinetuneStep(epochs=step.epochs)
             trainings.append(msgspec.to_builtins(_train(work, label, between)))
     merged = channel_schedule.merged(made)
-    if any(map(recipe_files.trains, work.plan.steps)):
+    # Reconstruction holds what is normalized where it was; a few samples may know it less well.
+    adjusted = step.criterion == "reconstruction"
+    if any(map(recipe_files.trains, work.plan.steps)) and not adjusted:
         merged["recalibrated"] = work.worker.call("recalibrate", seed=asked.seed)
     return {**merged, "multiple": multiple, **({"training": trainings} if trainings else {})}
 

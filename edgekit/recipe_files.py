@@ -76,7 +76,9 @@ def kind(step: RecipeStep) -> str:
 
 def trains(step: RecipeStep) -> bool:
     """Whether a step needs training data."""
-    by_data = isinstance(step, ChannelsStep) and (step.iterations > 1 or step.criterion == "taylor")
+    by_data = isinstance(step, ChannelsStep) and (
+        step.iterations > 1 or step.criterion in {"taylor", "reconstruction"}
+    )
     return by_data or isinstance(step, FinetuneStep | DistillStep)
 
 

@@ -34,13 +34,14 @@ class ChannelsStep(
 
     Exactly one of `ratio` (a share of the channels, per layer or over all of them), `max_macs` and
     `max_parameters` (a number, or a share below 1 of the source's) says how far. With several
-    `iterations` the model is trained for `epochs` after each but the last.
+    `iterations` the model is trained for `epochs` after each but the last. The criterion
+    "reconstruction" also adjusts the weights that read what goes.
     """
 
     ratio: Annotated[float, Meta(gt=0, lt=1)] | None = None
     max_macs: Budget | None = None
     max_parameters: Budget | None = None
-    criterion: Literal["l1", "l2", "bn-scale", "taylor"] = "l1"
+    criterion: Literal["l1", "l2", "bn-scale", "taylor", "reconstruction"] = "l1"
     scope: Literal["layer", "global"] = "layer"
     iterations: Annotated[int, Meta(ge=1, le=100)] = 1
     epochs: Epochs = 1

@@ -9,19 +9,28 @@ norms of weights say nothing across layers. At 80 % of the MACs "taylor" by impo
 goes with a channel gave 78 %, by importance alone 33 %, and "l1" 59 % and 61 % (68 % per layer). So
 a budget weighs importance against cost, as Molchanov et al. 2017 do (arXiv 1611.06440, FLOPs
 regularization), only where importance is a change of the loss.
+"reconstruction", which also adjusts what reads the channels, gave 83.5 % at 80 % of the MACs with
+nothing trained or measured again, and needs no labels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.compression import channel_groups, channel_order, counting, importance, slicing
+from edgekit.compression import (
+    channel_groups,
+    channel_order,
+    counting,
+    importance,
+    reconstruction,
+    slicing,
+)
 from edgekit.compression.channel_groups import Channels
 from edgekit.compression.channel_order import Order, Scope
 from edgekit.compression.counting import Counter, Quantity
@@ -33,6 +42,7 @@ from edgekit.recipe_types import Removal
 Array = NDArray[Any]
 
 
+_WHY = "the layers that read them make up for them best"
 QUANTITIES: tuple[Quantity, ...] = ("parameters", "macs")
 _UNITS: dict[Quantity, str] = {"parameters": "parameters", "macs": "MACs"}
 
@@ -56,7 +66,8 @@ class Pruning:
 
     `removed` per layer; `kept` are the layers that keep all their channels, and why. `before` and
     `after` are parameters and MACs of one sample; `budget` is what was asked for, if a budget was.
-    `sizes` are the channels that were free before, by the layers that make them.
+    `sizes` are the channels that were free before, by the layers that make them. `errors` is by
+    layer what `reconstruction.choose` says, None for another criterion.
     """
 
     removed: list[Removal]
@@ -65,6 +76,7 @@ class Pruning:
     after: dict[Quantity, int]
     budget: Budget | None
     sizes: dict[str, int]
+    errors: dict[str, float | None] | None = None
 
 
 def prune_channels(
@@ -77,6 +89,7 @@ def prune_channels(
     scope: Scope = "layer",
     multiple: int = 1,
     taylor: Array | None = None,
+    samples: reconstruction.Samples | None = None,
     whole: Mapping[str, int] | None = None,
 ) -> Pruning:
     """Removes channels in place, as many as exactly one of the first three arguments says.
@@ -91,6 +104,7 @@ def prune_channels(
             no layer loses more than `channel_order.MOST_LOST` or, if that is more, the ratio.
         multiple: Kept channels are rounded up to a multiple of this, as far as there are some.
         taylor: Importance per group from `taylor.importance`, where that is the criterion.
+        samples: What "reconstruction" looks at; weights that read what goes are adjusted.
         whole: `Pruning.sizes` of the first of several cuts: a ratio is one of what was there then.
 
     Raises:
@@ -100,12 +114,17 @@ def prune_channels(
     asked = _asked(ratio, max_macs, max_parameters)
     channels = channel_groups.of_graph(graph)
     counters = {name: counting.counter(graph, channels, name) for name in QUANTITIES}
-    score = importance.from_weights(graph, channels, criterion) if taylor is None else taylor
+    norm: Criterion = "l1" if criterion == "reconstruction" else criterion
+    score = importance.from_weights(graph, channels, norm) if taylor is None else taylor
+    if samples is not None and scope == "global":
+        plain = _order(channels, score, scope, multiple)
+        score = reconstruction.scores(graph, channels, plain, samples)
     if criterion == "bn-scale":
         _freeze(channels, np.isnan(score), "no batch normalization scales them: bn-scale is silent")
     if isinstance(asked, Budget):
         counter = counters[asked.quantity]
-        if taylor is not None and scope == "global":
+        by_loss = taylor is not None or samples is not None
+        if by_loss and scope == "global":
             score = score / np.maximum(counter.savings(channels), 1)
         order = _order(channels, score, scope, multiple)
         lost = _within(graph, channels, order, counter, asked)
@@ -113,7 +132,12 @@ def prune_channels(
         order = _order(channels, score, scope, multiple, asked)
         then = [(whole or {}).get(name, 0) for name in _names(graph, order)]
         lost = channel_order.share(order, asked, scope, then)
-    return _cut(graph, channels, counters, order, lost, asked, f"least important by {criterion}")
+    errors = None
+    if samples is not None:
+        order, errors = reconstruction.choose(graph, channels, order, lost, samples)
+    why = _WHY if criterion == "reconstruction" else f"least important by {criterion}"
+    made = _cut(graph, channels, counters, order, lost, asked, why)
+    return replace(made, errors=errors)
 
 
 def _cut(
@@ -168,6 +192,7 @@ def as_plain(made: Pruning) -> dict[str, Any]:
         `removed` and `kept`, each a list of `recipe_types.Removal`; `parameters_before`,
         `parameters_after`, `macs_before`, `macs_after`; and `budget`, None for a ratio, else
         `quantity`, what was `asked`, `before` and `reached`, and whether it was `met_already`.
+        With the criterion "reconstruction" also `reconstruction_error` by layer.
     """
     budget = None
     if made.budget is not None:
@@ -185,7 +210,8 @@ def as_plain(made: Pruning) -> dict[str, Any]:
         for name in QUANTITIES
     }
     removed, kept = msgspec.to_builtins((made.removed, made.kept))
-    return {"removed": removed, "kept": kept, "budget": budget, **counts}
+    errors = {} if made.errors is None else {"reconstruction_error": made.errors}
+    return {"removed": removed, "kept": kept, "budget": budget, **counts, **errors}
 
 
 def _asked(ratio: float | None, max_macs: int | None, max_parameters: int | None) -> float | Budget:

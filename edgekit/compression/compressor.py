@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from edgekit.compression import (
     graph,
     rebuilding,
     recalibration,
+    reconstruction,
     saving,
     simplify,
     students,
@@ -135,11 +136,12 @@ class Compressor(Source):
         max_macs: int | None = None,
         max_parameters: int | None = None,
         first: bool = True,
+        seed: int = 0,
     ) -> dict[str, Any]:
         """Removes the least important channels; see `channels.prune_channels`.
 
-        `first` is False for further cuts of the same step: the ratio is one of what was there
-        before the first.
+        `seed` is of the draw of samples, where the criterion looks at some. `first` is False for
+        further cuts of the same step: the ratio is one of what was there before the first.
 
         Returns:
             See `channels.as_plain`.
@@ -151,9 +153,11 @@ class Compressor(Source):
             assert self._taylor is not None, "taylor_scores comes first"
             assert self._taylor[0] is model, "the scores are those of another model"
             scores = self._taylor[1]
+        samples = self._unlabelled(seed) if criterion == "reconstruction" else None
         made = channels.prune_channels(
             taken, ratio, max_macs=max_macs, max_parameters=max_parameters, criterion=criterion,
-            scope=scope, multiple=multiple, taylor=scores, whole=None if first else self._sizes,
+            scope=scope, multiple=multiple, taylor=scores, samples=samples,
+            whole=None if first else self._sizes,
         )  # fmt: skip
         if first:
             self._sizes = made.sizes
@@ -161,6 +165,19 @@ class Compressor(Source):
         if made.removed:
             self._replace(rebuilding.rebuild(taken))
         return channels.as_plain(made)
+
+    def _unlabelled(self, seed: int) -> reconstruction.Samples:
+        """Some training samples without their labels, as often as they are asked for."""
+        assert self._session is not None, "load_training comes first"
+        data = self._session.data
+        size = self._fixed_batch() or drawing.batch_size(self._model())
+        batches = max(1, min(reconstruction.SAMPLES, data.count) // size)
+
+        def draw() -> Iterator[list[NDArray[Any]]]:
+            for inputs, _ in drawing.draw(data, reconstruction.SAMPLES, size, seed):
+                yield inputs
+
+        return reconstruction.Samples(draw, batches)
 
     def taylor_scores(self, samples: int, loss: str | None, seed: int = 0) -> dict[str, Any]:
         """Looks at training samples for the importance of channels; `apply_channels` then uses it.

@@ -15,6 +15,7 @@ import msgspec
 
 from edgekit.compression import channels, compile_config, graph, losses, rebuilding, simplify
 from edgekit.compression.compile_config import CompileConfig
+from edgekit.compression.importance import Criterion
 from edgekit.errors import ModelError
 from edgekit.inspect_types import Finding
 from edgekit.recipe_types import (
@@ -82,7 +83,8 @@ def _simplify(step: SimplifyStep, model: Any, setting: _Setting) -> Told:
 @_told.register
 def _channels(step: ChannelsStep, model: Any, setting: _Setting) -> Told:
     taken = graph.read(model)
-    by_weights = "l1" if step.criterion == "taylor" else step.criterion
+    by_data = step.criterion in {"taylor", "reconstruction"}
+    by_weights: Criterion = "l1" if by_data else step.criterion
     try:
         made = channels.prune_channels(
             taken, step.ratio, max_macs=_number(step.max_macs),

@@ -3,7 +3,8 @@
 By the norm of a channel's weights over the mean of its layer (Li et al. 2017, Pruning Filters for
 Efficient ConvNets, arXiv 1608.08710), averaged over all that a group holds (Fang et al. 2023,
 DepGraph, arXiv 2301.12900); or by the size of its scale in batch normalization (Liu et al. 2017,
-Network Slimming, arXiv 1708.06519). `taylor` has the importance that looks at data.
+Network Slimming, arXiv 1708.06519). `taylor` and
+`reconstruction` have what looks at data.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from edgekit.compression.channel_groups import Channels
 from edgekit.compression.graph import Graph, Layer, Tensor
 
 Array = NDArray[Any]
-Criterion = Literal["l1", "l2", "bn-scale", "taylor"]
+Criterion = Literal["l1", "l2", "bn-scale", "taylor", "reconstruction"]
 
 
 def from_weights(graph: Graph, channels: Channels, criterion: Criterion) -> Array:
