@@ -124,7 +124,7 @@ def _on_device(
 ) -> tuple[list[Result], list[Comparison]]:
     if device.is_this_machine:
         for measurand in measurands:
-            registry.require(registry.RUNTIMES[measurand.runtime], str(measurand.path))
+            bench_artifacts.check_runs_here(measurand)
     with scratch() as directory:
         subjects = [
             _subject(device, measurand, request, directory / str(number))
