@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from edgekit import (
+    arena_limits,
     building,
     conversion_checks,
     conversion_work,
@@ -161,12 +162,15 @@ def _taken(
                 "leave out --max-drop, or convert from the float model",
             )
         conversion_checks.check_target(info, profile, "int8")
+        arena, warnings = arena_limits.after(
+            Path(source.path), info, profile, stored=resolved.emit != "c"
+        )
         sampled = _samples(resolved, info, worker, directory)
     prepared = Prepared(info, Path(source.path), sampled, info.notes)
     choice = Choice("int8")
     built = Built(choice, (Path(source.path),), info.inputs, info.outputs, {}, (), None)
-    outcome = Outcome(built, None, None, (), None, sampled.warnings, {})
-    return Made(prepared, outcome)
+    outcome = Outcome(built, None, None, (), None, (*sampled.warnings, *warnings), {})
+    return Made(prepared, outcome, arena)
 
 
 def _samples(resolved: ConversionPlan, info: ModelInfo, worker: Worker, directory: Path) -> Sampled:

@@ -1,4 +1,4 @@
-"""How standalone C on an emulated microcontroller reads: memory, and instructions in place of time."""
+"""How C on an emulated microcontroller reads: its memory, and instructions in place of time."""
 
 from __future__ import annotations
 

@@ -124,9 +124,9 @@ class Instructions(Struct, frozen=True, forbid_unknown_fields=True):
 class Footprint(Struct, frozen=True, forbid_unknown_fields=True):
     """What standalone C takes of a microcontroller, by the sections of its ELF file.
 
-    That holds the model and the library code that it needs, and nothing else. `flash_bytes` holds code, constants and initial values; `ram_bytes` static memory. Beside it
-    stand `stack_bytes`, the most that one inference was seen to use, and `buffer_bytes`, the
-    caller's inputs and outputs.
+    That holds the model and the library code that it needs, and nothing else. `flash_bytes` holds
+    code, constants and initial values; `ram_bytes` static memory. Beside it stand `stack_bytes`,
+    the most that one inference was seen to use, and `buffer_bytes`, the inputs and outputs.
     """
 
     flash_bytes: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import subprocess
 import tempfile
@@ -22,6 +23,8 @@ OVERFLOW_INSTRUCTIONS = 5
 """Of the interrupt handler in cortex_m/startup.c, which runs at each overflow of SysTick."""
 
 _PIECE = 1 << 16
+_FIGURES = re.compile(rb"(\d+) (\d+) (\d+) (\d+)\n")
+_HELP = "build NAME_main.c and run it on the device itself; report this with the model"
 
 
 class Counted(NamedTuple):
@@ -45,7 +48,12 @@ def count(program: Path, board: Board, *, what: str, silence_s: float) -> Counte
     """
     with _started(program, board, ["-icount", f"shift={SHIFT}"], what, silence_s) as emulated:
         said = emulated.rest()
-    stack_bytes, bare, whole, overflows = map(int, said.split())
+    found = _FIGURES.fullmatch(said)
+    if found is None:
+        raise DeviceError(
+            f"{what} damaged the program that counts its instructions: it said {said[:40]!r}", _HELP
+        )
+    stack_bytes, bare, whole, overflows = map(int, found.groups())
     taken = (whole - bare) * 1e9 / board.clock_hz / 2**SHIFT
     own = 1  # of what the bare call ran
     return Counted(round(taken) + own - OVERFLOW_INSTRUCTIONS * overflows, stack_bytes)
@@ -126,7 +134,7 @@ class _Emulated:
         last = f"; the emulator's last words: {said}" if said else ""
         return DeviceError(
             f"{self._what} failed on the emulated board (exit code {self._process.wait()}){last}",
-            "build NAME_main.c and run it on the device itself; report this with the model",
+            _HELP,
         )
 
 

@@ -61,7 +61,7 @@ class CortexM:
             )
         if job["threads"] != 1:
             raise UsageError(
-                f"--threads {job['threads']}: a {self._board.title} has one core",
+                f"--threads {job['threads']}: an {self._board.title} has one core",
                 "leave out --threads",
             )
         work = {"describe": self._describe, "predict": self._predict}[job["kind"]]
