@@ -77,9 +77,10 @@ def bench(
     The measurement is taken anew each time: it is not a function of its inputs.
 
     Args:
-        artifacts: Main files (.tflite, .xml, .onnx), with or without a manifest; or one of them.
+        artifacts: Main files (.tflite, .xml, .onnx), with or without a manifest, or the .h of C
+            with its manifest; or one of them.
         target: The profile to run them for; default: the one each was made for.
-        devices: Where to measure; `local` is this machine.
+        devices: Where to measure; `local` is this machine, `qemu://cortex-m7` an emulated board.
         threads: Threads for one inference.
         budget_s: Wall seconds of measuring latency, per device, for all artifacts together. The
             fewest rounds are done even beyond it, with short processes.
