@@ -10,7 +10,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 import edgekit
-from edgekit import hardware, shrinking, target_rules
+from edgekit import hardware, registry, shrinking, target_rules
 from edgekit.errors import ConversionError
 from edgekit.types import LayerInfo, ModelInfo, TensorSpec
 
@@ -212,3 +212,16 @@ def test_channels_that_go_take_the_square_between_layers_and_once_at_the_ends():
     )
     assert shrinking.parameters_after(info, 0.5) == 500 + 50 + 100 + 1000 + 300
     assert shrinking.parameters_after(info, 0.0) == info.parameters
+
+
+@pytest.mark.skipif(
+    bool(registry.missing(registry.SOURCES["keras"])), reason="TensorFlow is not installed"
+)
+@pytest.mark.slow
+def test_convolutions_keep_a_scale_per_channel_where_tflm_runs_them(tmp_path):
+    out = tmp_path / "m.tflite"
+    x = np.random.default_rng(0).normal(size=(8, 8, 8, 1)).astype(np.float32)
+    np.savez(tmp_path / "d.npz", x_calib=x)
+    demo = Path(edgekit.__file__).with_name("demo_digits.keras")
+    edgekit.convert(demo, target="cortex-m7", data=str(tmp_path / "d.npz"), output=out)
+    assert scales_of(out) == {"CONV_2D": 32, "FULLY_CONNECTED": 1}
