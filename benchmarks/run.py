@@ -28,10 +28,11 @@ NAMES = (
     "compress_cost",
     "tradeoff",
     "regressions",
+    "c_boards",
     "c_source",
     "ethos_u",
 )
-NEEDS_DATA = ("bench_fidelity", "accuracy", "tradeoff", "c_source", "ethos_u")
+NEEDS_DATA = ("bench_fidelity", "accuracy", "tradeoff", "c_boards", "c_source", "ethos_u")
 RESULTS = Path(__file__).resolve().parent / "results"
 
 

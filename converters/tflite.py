@@ -109,6 +109,7 @@ class Converter:
         input_type: str,
         output_type: str,
         overrides: dict[str, str] | None = None,
+        per_tensor: list[str] | None = None,
     ) -> dict[str, Any]:
         """Writes the artifact at one precision.
 
@@ -122,6 +123,7 @@ class Converter:
             input_type: float32, int8, uint8 or int16.
             output_type: Likewise.
             overrides: Another method for single tensors, by name.
+            per_tensor: Operators whose int8 weights get one scale; "*" for all.
 
         Returns:
             files, inputs, outputs, runtime_options, warnings, steps and quantized_share.
@@ -137,7 +139,7 @@ class Converter:
             )
         method = method or next(iter(self.methods(precision)), None)
         chosen = self._ranges(precision, method, samples, overrides or {})
-        content = self._quantize(precision, method, chosen, float_layers)
+        content = self._quantize(precision, method, chosen, float_layers, per_tensor or [])
         model = tflite_graph.read(content)
         self._finish(model, precision, input_type, output_type)
         unchanged = precision == "fp32" and self._batch is None
@@ -236,10 +238,11 @@ class Converter:
         method: str | None,
         chosen: dict[str, tflite_calibration.Range] | None,
         float_layers: list[str],
+        per_tensor: list[str],
     ) -> bytes:
         if precision == "fp32":
             return self._content
-        rules = _recipe(precision, method) + [
+        rules = _recipe(precision, method, per_tensor) + [
             {
                 "regex": tflite_graph.scope_regex(name),
                 "operation": "*",
@@ -294,7 +297,7 @@ def _plain(specs: Any) -> list[dict[str, Any]]:
     return built
 
 
-def _recipe(precision: str, method: str | None) -> list[dict[str, Any]]:
+def _recipe(precision: str, method: str | None, per_tensor: list[str]) -> list[dict[str, Any]]:
     if precision == "fp16":
         return list(_FLOAT16_RECIPE)
     if precision == "int4-weight":
@@ -307,7 +310,14 @@ def _recipe(precision: str, method: str | None) -> list[dict[str, Any]]:
             "int8-weight": recipe.weight_only_wi8_afp32,
         }
         found = made[precision]()
-    return list(found)
+    return [*found, *(_one_scale(rule, operator) for rule in found for operator in per_tensor)]
+
+
+def _one_scale(rule: dict[str, Any], operator: str) -> dict[str, Any]:
+    """The same rule for one operator, whose weights get one scale."""
+    config = rule["op_config"]
+    weights = {**config["weight_tensor_config"], "granularity": "TENSORWISE"}
+    return {**rule, "operation": operator, "op_config": {**config, "weight_tensor_config": weights}}
 
 
 def _check_names(have: dict[str, int], wanted: list[dict[str, Any]], side: str) -> None:

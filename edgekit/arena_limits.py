@@ -75,7 +75,7 @@ def after(
     for finding in target_rules.operators(layers, profile):
         if finding.severity == "error":
             raise ConversionError(f"{finding.layer}: {finding.problem}", finding.fix)
-    return examined.arena, tuple(_warnings(examined, profile))
+    return examined.arena, tuple(_warnings(examined, profile, stored=stored))
 
 
 def _examine(path: Path, float_bytes: int | None) -> Examined:
@@ -121,7 +121,7 @@ def _check_flash(artifact: Path, info: ModelInfo, profile: Profile) -> None:
     )
 
 
-def _warnings(examined: Examined, profile: Profile) -> Iterator[str]:
+def _warnings(examined: Examined, profile: Profile, *, stored: bool) -> Iterator[str]:
     arena, there = examined.arena, profile.hardware.sram_bytes
     whole = arena.head_bytes + arena.tail_estimate_bytes
     if there is not None and whole > there:
@@ -132,9 +132,10 @@ def _warnings(examined: Examined, profile: Profile) -> Iterator[str]:
         )
     for what in arena.incomplete:
         yield f"the planned arena is incomplete: {what}"
-    if examined.dense_per_channel:
+    if examined.dense_per_channel and stored:
         yield (
             f"{len(examined.dense_per_channel)} dense layers have a scale per channel, which some"
-            " versions of TensorFlow Lite Micro compute wrongly: run the golden vectors of --emit"
-            " c-array on the device"
+            " versions of TensorFlow Lite Micro compute wrongly: convert the float model for"
+            f" {profile.name}, which gives them one, or run the golden vectors of --emit c-array on"
+            " the device"
         )

@@ -23,7 +23,10 @@ _FORMATS = {
         if not known.base
     },
 }
-_RUNTIMES = dict(_FORMATS.values())
+_EMITTED = {name: known.runtime for name, known in registry.EMITTERS.items() if known.runtime}
+_RUNTIMES = {**dict(_FORMATS.values()), **_EMITTED}
+_EMULATED = "qemu://cortex-m7"
+_SOURCES = (".h",)
 _MODELS = (".keras", ".h5", ".hdf5", ".pb")
 _DEFAULT_OPTIONS = {"openvino": {"INFERENCE_PRECISION_HINT": "f32"}}
 """For artifacts without a manifest: OpenVINO runs float models in bf16 where it can, unasked."""
@@ -61,9 +64,11 @@ def read(path: Path, target: str | None) -> Measurand:
     """
     if not path.exists():
         raise ModelError(f"{path} does not exist", "check the path")
-    if path.suffix not in _FORMATS or not path.is_file():
+    if path.suffix not in (*_FORMATS, *_SOURCES) or not path.is_file():
         raise _not_an_artifact(path)
     found = manifest.read(path)
+    if path.suffix in _SOURCES and (found is None or found.artifact.format not in _EMITTED):
+        raise _not_an_artifact(path)
     measurand = _from_manifest(path, found) if found else _from_name(path)
     return _for_target(measurand, target) if target else measurand
 
@@ -81,6 +86,23 @@ def job(measurand: Measurand, kind: str, threads: int, **more: Any) -> dict[str,
         "outputs": msgspec.to_builtins(measurand.outputs),
         **more,
     }
+
+
+def check_runs_here(measurand: Measurand) -> None:
+    """Finds out whether this machine has the runtime of an artifact.
+
+    Raises:
+        ModelError: It is C for a microcontroller.
+        MissingExtra: The runtime is not installed.
+    """
+    path = measurand.path
+    if measurand.runtime not in registry.RUNTIMES:
+        raise ModelError(
+            f"{path} is C for a microcontroller, which this machine does not run",
+            f"--device {_EMULATED}; here, build {path.stem}_main.c, or bench the .tflite, made"
+            " without --emit",
+        )
+    registry.require(registry.RUNTIMES[measurand.runtime], str(path))
 
 
 def _from_manifest(path: Path, found: Manifest) -> Measurand:
@@ -148,7 +170,8 @@ def _weights(path: Path) -> tuple[Path]:
 
 def _for_target(measurand: Measurand, target: str) -> Measurand:
     profile = hardware.load(target)
-    if profile.format != measurand.info.format:
+    emitted = profile.format == "tflite" and measurand.info.format in _EMITTED
+    if profile.format != measurand.info.format and not emitted:
         raise ProfileError(
             f"{target} takes {profile.format} artifacts, and {measurand.path} is"
             f" {measurand.info.format}",
@@ -174,8 +197,10 @@ def _not_an_artifact(path: Path) -> ModelError:
         )
     if path.suffix in (".h", ".c", ".cc"):
         return ModelError(
-            f"{path} is C, which runs where it was compiled for, and bench runs {known}",
-            "build NAME_main.c (or .cc) and run it there; bench the .tflite, made without --emit",
+            f"{path} is no header of --emit c with its manifest beside it, which is the only C that"
+            f" an emulated microcontroller runs; bench also runs {known}",
+            f"edgekit convert MODEL --emit c -o m.h, then bench m.h --device {_EMULATED}; or build"
+            " NAME_main.c (or .cc) and run it",
         )
     if path.suffix == ".bin" and path.with_suffix(".xml").is_file():
         return ModelError(f"{path} holds only weights", f"bench {path.with_suffix('.xml')}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -14,6 +14,8 @@ from edgekit.result_types import (
     Comparison,
     Delegate,
     DeviceInfo,
+    Footprint,
+    Instructions,
     Latency,
     OperatorTime,
     Replicate,
@@ -22,6 +24,7 @@ from edgekit.result_types import (
 from edgekit.targets import Device, Frame
 from edgekit.types import Accuracy
 
+_Told = TypeVar("_Told", Instructions, Footprint)
 _IN_DEVICE = ("frame", "arch", "cpu", "cores")
 _IN_RESULT = ("frame", "delegate", "versions")
 
@@ -61,10 +64,20 @@ def result(
         accuracy=accuracy,
         delegate=msgspec.convert(observed.frames["facts"]["delegate"], Delegate),
         operators=operators,
+        instructions=_told(observed, "instructions", Instructions),
+        footprint=_told(observed, "footprint", Footprint),
         environment=_environment(measurand, observed),
         warnings=(*notes, *_warnings(device, measurand, machine, replicates, threads)),
         timing=timing,
     )
+
+
+def _told(observed: Observed, frame: str, kind: type[_Told]) -> _Told | None:
+    """What a device tells in a frame of its own; None from those that send none."""
+    if frame not in observed.frames:
+        return None
+    told = {key: value for key, value in observed.frames[frame].items() if key != "frame"}
+    return msgspec.convert(told, kind)
 
 
 def _latency(device: Device, observed: Observed, plan: Plan, threads: int) -> Latency:

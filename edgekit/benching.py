@@ -77,9 +77,10 @@ def bench(
     The measurement is taken anew each time: it is not a function of its inputs.
 
     Args:
-        artifacts: Main files (.tflite, .xml, .onnx), with or without a manifest; or one of them.
+        artifacts: Main files (.tflite, .xml, .onnx), with or without a manifest, or the .h of C
+            with its manifest; or one of them.
         target: The profile to run them for; default: the one each was made for.
-        devices: Where to measure; `local` is this machine.
+        devices: Where to measure; `local` is this machine, `qemu://cortex-m7` an emulated board.
         threads: Threads for one inference.
         budget_s: Wall seconds of measuring latency, per device, for all artifacts together. The
             fewest rounds are done even beyond it, with short processes.
@@ -124,7 +125,7 @@ def _on_device(
 ) -> tuple[list[Result], list[Comparison]]:
     if device.is_this_machine:
         for measurand in measurands:
-            registry.require(registry.RUNTIMES[measurand.runtime], str(measurand.path))
+            bench_artifacts.check_runs_here(measurand)
     with scratch() as directory:
         subjects = [
             _subject(device, measurand, request, directory / str(number))

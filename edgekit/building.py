@@ -48,7 +48,11 @@ class Built:
 
 @dataclass(slots=True)
 class Workshop:
-    """The workers, and where things lie, of one conversion."""
+    """The workers, and where things lie, of one conversion.
+
+    `per_tensor` says that the converter calibrates single tensors; `per_tensor_operators` are those
+    whose weights get one scale, "*" all of them.
+    """
 
     converter: Worker
     execution: Worker
@@ -61,6 +65,7 @@ class Workshop:
     per_tensor: bool
     input_type: str
     output_type: str
+    per_tensor_operators: tuple[str, ...] = ()
     built: int = 0
 
 
@@ -73,7 +78,9 @@ def build(shop: Workshop, choice: Choice) -> Built:
     shop.built += 1
     directory = shop.directory / f"{shop.built:04d}"
     directory.mkdir()
-    extra = {"overrides": choice.overrides} if choice.overrides else {}
+    extra: dict[str, Any] = {"overrides": choice.overrides} if choice.overrides else {}
+    if shop.per_tensor_operators:
+        extra["per_tensor"] = list(shop.per_tensor_operators)
     answer: dict[str, Any] = shop.converter.call(
         "convert",
         out=str(directory / shop.name),

@@ -11,7 +11,7 @@ from edgekit import hardware, json_files, manifest
 from edgekit.check_types import Conditions, Figures
 from edgekit.errors import UserError
 from edgekit.manifest_types import ArtifactInfo, Manifest
-from edgekit.result_types import BenchReport, DeviceInfo, Result
+from edgekit.result_types import BenchReport, DeviceInfo, Footprint, Result
 from edgekit.types import Accuracy
 
 BENCH_SCHEMA = "edgekit.bench/1"
@@ -69,7 +69,10 @@ def check_sane(path: Path, figures: Figures) -> None:
         UserError: One is not.
     """
     times_s = (figures.median_s, *figures.process_medians_s, *(figures.ci95_s or ()))
-    counts = (figures.size_bytes, figures.gzip_bytes, figures.peak_delta_bytes)
+    counts = (
+        figures.size_bytes, figures.gzip_bytes, figures.peak_delta_bytes, figures.flash_bytes,
+        figures.ram_bytes,
+    )  # fmt: skip
     judged = (figures.accuracy, figures.source_accuracy)
     wrong = [
         what
@@ -183,12 +186,19 @@ def _from_result(path: Path, result: Result) -> Figures:
         contended=latency.contended,
         why_no_latency=latency.why,
         peak_delta_bytes=result.memory.peak_delta_bytes,
+        flash_bytes=result.footprint.flash_bytes if result.footprint else None,
+        ram_bytes=_ram_bytes(result.footprint) if result.footprint else None,
         accuracy=accuracy,
         source_accuracy=made.source_accuracy if made else None,
         conditions=_conditions(result),
         elsewhere=_is_elsewhere(device),
         warnings=(*([] if result.complete else [INTERRUPTED]), *result.warnings),
     )
+
+
+def _ram_bytes(memory: Footprint) -> int:
+    """All that an inference needs; a stack that was not seen counts nothing."""
+    return memory.ram_bytes + memory.buffer_bytes + (memory.stack_bytes or 0)
 
 
 def _with_source(figures: Figures, others: Sequence[Figures]) -> Figures:

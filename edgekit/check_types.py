@@ -31,7 +31,8 @@ class Figures(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     `source_accuracy` is that of the model which it was made from, as its manifest says or, where
     `float_artifact` names one, as its float artifact has it. `artifact` is where it lay, as
     it was named. `process_medians_s` are latencies of fresh processes. `elsewhere`: latency and
-    memory were measured on this machine, whose architecture is not the target's.
+    memory were measured on this machine, whose architecture is not the target's. `flash_bytes` and
+    `ram_bytes` (static memory, stack, inputs and outputs) are of C on an emulated microcontroller.
     """
 
     model: str
@@ -49,6 +50,8 @@ class Figures(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     contended: bool | None = None
     why_no_latency: str | None = None
     peak_delta_bytes: int | None = None
+    flash_bytes: int | None = None
+    ram_bytes: int | None = None
     accuracy: Accuracy | None = None
     source_accuracy: Accuracy | None = None
     float_artifact: str | None = None

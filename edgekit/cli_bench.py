@@ -27,7 +27,8 @@ from edgekit.types import DryRun
     epilog="""\b
 Examples:
   edgekit bench m.tflite
-  edgekit bench m.tflite m_int8.tflite --data data.npz -o m.result.json""",
+  edgekit bench m.tflite m_int8.tflite --data data.npz -o m.result.json
+  edgekit bench m.h --device qemu://cortex-m7 --data data.npz""",
 )
 @click.argument("artifacts", type=options.path, nargs=-1, required=True, metavar="ARTIFACT…")
 @click.option("--target", metavar="PROFILE", help="Run as for this one; default: the artifact's.")
@@ -72,7 +73,9 @@ def bench(
 ) -> None:
     """Measure artifacts: latency, memory, accuracy.
 
-    Several artifacts are measured interleaved and compared with the first one.
+    Several artifacts are measured interleaved and compared with the first one. C of convert
+    --emit c is compiled for an emulated qemu://cortex-m3, -m4, -m7 or -m55: flash, RAM and
+    instructions.
     """
     if common.dry_run:
         plan = _plan(artifacts, devices, seed=common.seed, **wanted)

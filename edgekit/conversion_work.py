@@ -170,10 +170,17 @@ def _make(
         shop = Workshop(
             converter, execution, directory, Path(resolved.output).name, resolved.runtime,
             resolved.threads, resolved.seed, prepared.sampled.calibration, facts.per_tensor,
-            resolved.input_type, resolved.output_type,
+            resolved.input_type, resolved.output_type, _per_tensor(resolved, profile),
         )  # fmt: skip
         ascent = _choose(shop, resolved, profile, prepared, progress)
         return _check(shop, resolved, prepared, ascent, progress)
+
+
+def _per_tensor(resolved: ConversionPlan, profile: Profile) -> tuple[str, ...]:
+    """Operators whose weights get one scale. C of edgekit's own takes a scale per channel."""
+    if resolved.emit == "c":
+        return ()
+    return profile.precision.per_tensor if profile.precision.per_channel else ("*",)
 
 
 def _choose(

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from edgekit import (
+    arena_limits,
     building,
     conversion_checks,
     conversion_work,
@@ -22,9 +23,9 @@ from edgekit import (
     manifest,
     registry,
     sampling,
+    taking,
 )
-from edgekit.building import Built, Choice
-from edgekit.conversion_work import Made, Outcome, Prepared, Progress
+from edgekit.conversion_work import Made, Progress
 from edgekit.errors import ConversionError
 from edgekit.loading import ModelFile
 from edgekit.manifest_types import ConversionPlan, Manifest, Step
@@ -152,36 +153,23 @@ def _taken(
     progress(f"loading {resolved.model}")
     with loading.opened(source, trust=trust) as (worker, opened):
         info = _one_sample(opened)
-        if not _is_int8(info):
+        if taking.computed_in(info) != "int8":
             _check_convertible(resolved, info)
             return None
-        if resolved.max_drop is not None:
-            raise ConversionError(
-                f"{source.path} is int8 already: --max-drop has nothing to compare it with",
-                "leave out --max-drop, or convert from the float model",
-            )
+        taking.check_max_drop(resolved, "int8")
         conversion_checks.check_target(info, profile, "int8")
+        arena, warnings = arena_limits.after(
+            Path(source.path), info, profile, stored=resolved.emit != "c"
+        )
         sampled = _samples(resolved, info, worker, directory)
-    prepared = Prepared(info, Path(source.path), sampled, info.notes)
-    choice = Choice("int8")
-    built = Built(choice, (Path(source.path),), info.inputs, info.outputs, {}, (), None)
-    outcome = Outcome(built, None, None, (), None, sampled.warnings, {})
-    return Made(prepared, outcome)
+    return taking.taken(source, info, sampled, arena, warnings)
 
 
 def _samples(resolved: ConversionPlan, info: ModelInfo, worker: Worker, directory: Path) -> Sampled:
     """Real samples for golden vectors, where data was given."""
     if resolved.data is None:
-        nowhere = directory / "samples"
-        return Sampled(nowhere, nowhere, False, None, None, None, ())
+        return taking.no_samples(directory)
     return sampling.draw(resolved, info, worker, directory / "samples")
-
-
-def _is_int8(info: ModelInfo) -> bool:
-    """Whether a .tflite computes in int8; one without weights goes by what its layers compute."""
-    if info.precision is None:
-        return any(layer.dtype == "int8" for layer in info.layers)
-    return info.precision == "int8"
 
 
 def _one_sample(info: ModelInfo) -> ModelInfo:

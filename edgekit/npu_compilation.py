@@ -20,16 +20,15 @@ from edgekit import (
     loading,
     manifest,
     registry,
+    taking,
     units,
 )
-from edgekit.building import Built, Choice
-from edgekit.conversion_work import Made, Outcome, Prepared, Progress
+from edgekit.conversion_work import Made, Progress
 from edgekit.errors import ConversionError
 from edgekit.loading import ModelFile
 from edgekit.manifest_types import ConversionPlan, Manifest, Step
 from edgekit.npu_types import NpuEstimate
 from edgekit.profile_types import Profile
-from edgekit.sampling import Sampled
 from edgekit.types import STATIC_PRECISIONS, ModelInfo
 from edgekit.workers import Worker
 
@@ -150,26 +149,14 @@ def _taken(
     """A .tflite that is quantized already, as it is; None for one that has to be converted."""
     progress(f"loading {resolved.model}")
     with loading.opened(source, trust=trust) as (_, info):
-        precision = _computed_in(info)
+        precision = taking.computed_in(info)
         if precision not in STATIC_PRECISIONS:
             _check_convertible(resolved, info)
             return None
         _check_taken(resolved, precision)
         conversion_checks.check_target(info, profile, resolved.precision)
-    nowhere = directory / "samples"
     ignored = ("it is quantized already, so that --data was not needed",) if resolved.data else ()
-    sampled = Sampled(nowhere, nowhere, False, None, None, None, ignored)
-    prepared = Prepared(info, Path(source.path), sampled, info.notes)
-    choice = Choice(resolved.precision)
-    built = Built(choice, (Path(source.path),), info.inputs, info.outputs, {}, (), None)
-    return Made(prepared, Outcome(built, None, None, (), None, ignored, {}))
-
-
-def _computed_in(info: ModelInfo) -> str | None:
-    """A .tflite's precision; one without weights goes by what its operators compute."""
-    if info.precision is None and any(layer.dtype == "int8" for layer in info.layers):
-        return "int8"
-    return info.precision
+    return taking.taken(source, info, taking.no_samples(directory, ignored))
 
 
 def _check_taken(resolved: ConversionPlan, precision: str) -> None:
@@ -178,11 +165,7 @@ def _check_taken(resolved: ConversionPlan, precision: str) -> None:
             f"{resolved.model} is {precision} already, and {resolved.precision} was asked for",
             f"use --precision {precision}, or convert from the float model",
         )
-    if resolved.max_drop is not None:
-        raise ConversionError(
-            f"{resolved.model} is {precision} already: --max-drop has nothing to compare it with",
-            "leave out --max-drop, or convert from the float model",
-        )
+    taking.check_max_drop(resolved, precision)
 
 
 def _check_convertible(resolved: ConversionPlan, info: ModelInfo) -> None:

@@ -28,6 +28,7 @@ from edgekit.recipe_types import DistillStep, QuantizeStep, Recipe
 from edgekit.types import STATIC_PRECISIONS, Precision
 
 RESULT = ".result.json"
+_MICROCONTROLLERS = "qemu://cortex-m"
 
 
 def stages(file: BuildFile, *, seed: int = 0, trust: bool = False) -> tuple[Stage, ...]:
@@ -179,12 +180,13 @@ def _measured(file: BuildFile, bench: Bench, artifacts: list[Stage], seed: int) 
         pipeline_checks.device(file, bench, url)
     for model, target, (device, url) in product(bench.models, bench.targets, bench.devices):
         built = [one for one in artifacts if (one.model, one.target) == (model, target)]
-        chosen = [one for one in built if not one.options["emit"]]
+        chosen = [one for one in built if _runs(url, one.options["emit"])]
         if built and not chosen:
+            wanted = 'with emit = "c"' if _runs(url, "c") else "without emit"
             raise pipeline_checks.wrong(
                 file, bench.key,
-                f"measures {model} for {target}, of which only C sources are built",
-                f"add a [[build]] for {target} without emit, or take it out of {bench.key}",
+                f"measures {model} for {target} on {url}, where nothing that is built of it runs",
+                f"add a [[build]] for {target} {wanted}, or take it out of {bench.key}",
             )  # fmt: skip
         if not chosen:
             continue
@@ -206,6 +208,11 @@ def _measured(file: BuildFile, bench: Bench, artifacts: list[Stage], seed: int) 
             outputs=tuple(path for result in results for path in _sealed(result)),
             needs=tuple(one.name for one in chosen),
         )
+
+
+def _runs(url: str, emit: str | None) -> bool:
+    """An emulated microcontroller runs standalone C and nothing else; no other device runs C."""
+    return emit == "c" if url.startswith(_MICROCONTROLLERS) else emit is None
 
 
 def _data(table: ModelTable) -> dict[str, str | None]:

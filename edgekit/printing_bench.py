@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
-from edgekit import printing, printing_claims, units
+from edgekit import printing, printing_claims, printing_emulated, units
 from edgekit.bench_rounds import ENOUGH
 from edgekit.result_types import BenchReport, Comparison, DeviceInfo, Latency, Result
 from edgekit.types import Accuracy
@@ -68,6 +68,13 @@ def _device_table(report: BenchReport, url: str, names: dict[str, str]) -> Rende
     results = [result for result in report.results if result.device.url == url]
     found = {(c.baseline, c.candidate): c for c in report.comparison if c.device == url}
     first = results[0].artifact.sha256
+    if printing_emulated.is_emulated(results):
+        columns = (_COLUMNS[0], _COLUMNS[2], *printing_emulated.COLUMNS)
+        counted = [
+            [_name(one, names), _accuracy(one.accuracy), *printing_emulated.cells(one)]
+            for one in results
+        ]
+        return printing.table(columns, counted, title=_title(results[0].device))
     rows = [_row(result, names, found.get((first, result.artifact.sha256))) for result in results]
     return printing.table(_COLUMNS, rows, title=_title(results[0].device))
 
@@ -83,13 +90,18 @@ def _row(
 ) -> list[printing.Cell]:
     artifact = result.artifact
     return [
-        printing.two_lines(names[artifact.path], artifact.precision or "precision not known"),
+        _name(result, names),
         printing.two_lines(units.size(artifact.size_bytes), units.size(artifact.gzip_bytes)),
         _accuracy(result.accuracy),
         _latency(result.latency),
         _speed_up(comparison),
         units.size(result.memory.peak_delta_bytes),
     ]
+
+
+def _name(result: Result, names: dict[str, str]) -> printing.Cell:
+    artifact = result.artifact
+    return printing.two_lines(names[artifact.path], artifact.precision or "precision not known")
 
 
 def _accuracy(accuracy: Accuracy | None) -> printing.Cell:
@@ -167,7 +179,9 @@ def _legend(report: BenchReport) -> Iterator[tuple[str, printing.Cell]]:
         yield "*", "contended: others disturbed the wall time; CPU time is shown where less"
     if report.comparison:
         yield "speed-up", "over the first artifact, interleaved; same: the interval includes 1"
-    yield "memory", "what the artifact adds to a process that has its runtime imported"
+    if not printing_emulated.is_emulated(report.results):
+        yield "memory", "what the artifact adds to a process that has its runtime imported"
+    yield from printing_emulated.legend(report.results)
     yield "units", "kB = 1000 bytes; – was not measured"
 
 

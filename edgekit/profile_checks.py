@@ -115,6 +115,14 @@ def _contradictions(profile: Profile, merged: Table) -> Iterator[Problem]:
             f" ({', '.join(rules.supported)})",
             f'write default = "{rules.supported[0]}", or list {rules.default}',
         )
+    for key, given in (("per_tensor", rules.per_tensor), ("per_channel", not rules.per_channel)):
+        if given and profile.format not in ("tflite", "ethos_u"):
+            yield Problem(
+                f"precision.{key}",
+                f"precision.{key} is read for formats tflite and ethos_u, and this is"
+                f" {profile.format}",
+                "remove it",
+            )
     known = set(leaves({key: value for key, value in merged.items() if key != "sources"}))
     for key in profile.sources:
         if key not in known:

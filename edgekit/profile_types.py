@@ -22,11 +22,16 @@ class Hardware(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PrecisionRules(Struct, frozen=True, forbid_unknown_fields=True):
-    """The `[precision]` table: what the runtime executes, and what convert does by default."""
+    """The `[precision]` table: what the runtime executes, and what convert does by default.
+
+    `per_channel` false: no weights may have a scale per channel. `per_tensor` names the TFLite
+    operators alone whose weights must have one scale.
+    """
 
     supported: Annotated[tuple[Precision, ...], Meta(min_length=1)]
     default: Precision
     per_channel: bool = True
+    per_tensor: tuple[Text, ...] = ()
     input_type: IoType = "float32"
     output_type: IoType = "float32"
 

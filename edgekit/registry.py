@@ -46,13 +46,15 @@ class Format(NamedTuple):
 class Emitter(NamedTuple):
     """C sources made of a .tflite: `module:Class`, and the endings of the files beside NAME.h.
 
-    `needs_int8`: only models that are int8 throughout can be written so.
+    `needs_int8`: only models that are int8 throughout can be written so. `runtime` is what devices
+    that run the sources know them by; None where edgekit reaches none.
     """
 
     reference: str
     siblings: tuple[str, ...]
     needs_int8: bool = False
     suffix: str = ".h"
+    runtime: str | None = None
 
 
 CONVERTERS = {
@@ -70,7 +72,10 @@ PLANNED_CONVERTERS = ("onnx", "tensorrt")
 
 EMITTERS = {
     "c": Emitter(
-        "edgekit.converters.c_source:Emitter", (".c", "_golden.h", "_main.c"), needs_int8=True
+        "edgekit.converters.c_source:Emitter",
+        (".c", "_golden.h", "_main.c"),
+        needs_int8=True,
+        runtime="c",
     ),
     "c-array": Emitter(
         "edgekit.converters.c_array:Emitter", (".cc", "_golden.h", "_resolver.h", "_main.cc")
@@ -88,8 +93,11 @@ RUNTIMES = {
     "openvino": Backend("edgekit.targets.runner.openvino", "openvino", ("openvino",)),
     "onnxruntime": Backend("edgekit.targets.runner.onnxruntime", "onnx", ("onnxruntime",)),
 }
-TARGETS = {"local": Backend("edgekit.targets.local", None, ())}
-PLANNED_TARGETS = ("ssh", "adb", "qemu")
+TARGETS = {
+    "local": Backend("edgekit.targets.local", None, ()),
+    "qemu": Backend("edgekit.targets.qemu", None, ()),
+}
+PLANNED_TARGETS = ("ssh", "adb")
 
 _GROUPS = {
     "converter": (CONVERTERS, "edgekit.converters"),

@@ -110,10 +110,37 @@ class OperatorTime(Struct, frozen=True, forbid_unknown_fields=True):
     median_s: float
 
 
+class Instructions(Struct, frozen=True, forbid_unknown_fields=True):
+    """Instructions of one inference, exact and the same every time: no cycles, and no time.
+
+    `inputs` says what it was fed: another sample may take a few more or fewer.
+    """
+
+    per_inference: int
+    counted_by: str
+    inputs: str
+
+
+class Footprint(Struct, frozen=True, forbid_unknown_fields=True):
+    """What standalone C takes of a microcontroller, by the sections of its ELF file.
+
+    That holds the model and the library code that it needs, and nothing else. `flash_bytes` holds
+    code, constants and initial values; `ram_bytes` static memory. Beside it stand `stack_bytes`,
+    the most that one inference was seen to use, and `buffer_bytes`, the inputs and outputs.
+    """
+
+    flash_bytes: int
+    ram_bytes: int
+    stack_bytes: int | None
+    buffer_bytes: int
+    compiler: str
+
+
 class Result(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What was measured of one artifact on one device.
 
     `model` and `recipe` are those that its manifest names, None where there is none.
+    `instructions` and `footprint` are of standalone C on an emulated microcontroller.
     """
 
     artifact: ArtifactInfo
@@ -128,6 +155,8 @@ class Result(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     energy: None = None
     delegate: Delegate
     operators: tuple[OperatorTime, ...] | None = None
+    instructions: Instructions | None = None
+    footprint: Footprint | None = None
     environment: dict[str, Any] = {}
     warnings: tuple[str, ...] = ()
     complete: bool = True

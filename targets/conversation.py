@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import IO
 
 from edgekit.errors import DeviceError, UserError
@@ -60,32 +61,42 @@ def hold(
         RunnerBug: The runner raised what it should not.
     """
     token = secrets.token_hex(8)
-    with tempfile.TemporaryFile() as log, _child(command, log) as child:
-        _send(child, {**job, "token": token})
-        for frame in _frames(child, f"{PREFIX}{token} ".encode(), silence_s, what):
+    with tempfile.TemporaryFile() as log, child(command, log) as runner:
+        _send(runner, {**job, "token": token})
+        for frame in _frames(runner, f"{PREFIX}{token} ".encode(), silence_s, what):
             if frame.get("done"):
                 return
             _refuse(frame, what)
             on_frame(frame)
-        raise death(child.wait(), _last_words(log))
+        raise death(runner.wait(), last_words(log))
 
 
 @contextlib.contextmanager
-def _child(command: Sequence[str], log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    child = subprocess.Popen(
+def child(
+    command: Sequence[str], log: IO[bytes], *, directory: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process with pipes to its input and output, which ends with the block.
+
+    Args:
+        command: An argument list.
+        log: Takes its standard error.
+        directory: Its working directory; default: this one.
+    """
+    started = subprocess.Popen(
         command,
+        cwd=directory,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
         start_new_session=True,  # Ctrl-C goes to the parent alone, which then ends the child
     )
     try:
-        yield child
+        yield started
     finally:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-        for stream in (child.stdin, child.stdout):
+            os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+        for stream in (started.stdin, started.stdout):
             with contextlib.suppress(BrokenPipeError):
                 stream.close()  # type: ignore[union-attr]
 
@@ -131,7 +142,8 @@ def _refuse(frame: Frame, what: str) -> None:
         raise RunnerBug(f"{what} failed in the runner\n{frame['bug']}")
 
 
-def _last_words(log: IO[bytes]) -> str:
+def last_words(log: IO[bytes]) -> str:
+    """The last line of what a process wrote to its log, shortened; "" where it wrote nothing."""
     log.seek(0)
     lines = [text for text in log.read().decode(errors="replace").splitlines() if text.strip()]
     return lines[-1][:LAST_WORDS] if lines else ""

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit import arena, tflite_file
 from edgekit.arena_types import ArenaBuffer
+from edgekit.tflite_file import Graph, Operator, Tensor
 
 RECORDED_HEADS = {
     "mlperf_tiny_ic_resnet8/pretrainedResnet.tflite": 196_608,
@@ -57,6 +59,55 @@ def test_the_arena_is_never_smaller_than_what_lives_at_once(given_buffers):
         for step in steps
     ]
     assert max(live) <= planned.size_bytes <= sum(b.size_bytes + 15 for b in given_buffers)
+
+
+@st.composite
+def graphs(draw):
+    """Graphs with constants, several readers, results that nothing reads and several outputs."""
+    sizes = draw(st.lists(st.integers(1, 90), min_size=2, max_size=4))
+    operators, computed = [], [0]
+    constant = 1  # a weight, which any operator may read
+    for _ in range(draw(st.integers(1, 10))):
+        read = draw(st.lists(st.sampled_from([*computed, constant]), min_size=1, max_size=3))
+        made = [len(sizes) + number for number in range(draw(st.integers(1, 2)))]
+        sizes += [draw(st.integers(1, 90)) for _ in made]
+        operators.append(Operator("ADD", False, 1, (*read, -1), tuple(made), None))
+        computed += made
+    outputs = draw(st.lists(st.sampled_from(computed[1:]), min_size=1, max_size=3, unique=True))
+    tensors = tuple(_tensor(number, size, number == constant) for number, size in enumerate(sizes))
+    return Graph(tensors, (0,), tuple(outputs), tuple(operators))
+
+
+def _tensor(number, size, constant):
+    data = np.zeros(size if constant else 0, np.uint8)
+    return Tensor(f"t{number}", (size,), "int8", data, np.ones(1), np.zeros(1, int), False)
+
+
+def needed(graph, step):
+    """Which tensors have to be in memory while one operator runs, found without lifetimes."""
+    made = {0, *(index for one in graph.operators[: step + 1] for index in one.outputs)}
+    read_later = {index for one in graph.operators[step:] for index in one.inputs}
+    written_now = set(graph.operators[step].outputs)
+    return made & (read_later | written_now | set(graph.outputs))
+
+
+@settings(max_examples=150, deadline=None)
+@given(graphs())
+def test_no_tensor_of_a_graph_is_overwritten_while_an_operator_needs_it(graph):
+    spans = arena.lifetimes(graph)
+    planned = arena.plan([
+        ArenaBuffer(f"t{index}", graph.tensors[index].shape[0], first, last)
+        for index, (first, last) in spans.items()
+    ])  # fmt: skip
+    places = {int(entry.buffer.name[1:]): entry for entry in planned.placed}
+    for step in range(len(graph.operators)):
+        held = set()
+        for index in needed(graph, step):
+            start = places[index].offset_bytes
+            own = set(range(start, start + graph.tensors[index].shape[0]))
+            assert not held & own
+            held |= own
+        assert len(held) <= arena.tflm(graph).head_bytes == planned.size_bytes
 
 
 def test_a_small_buffer_goes_into_the_gap_that_a_dead_one_left():

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 import edgekit
-from edgekit import hardware, shrinking, target_rules
+from edgekit import hardware, registry, shrinking, target_rules
 from edgekit.errors import ConversionError
 from edgekit.types import LayerInfo, ModelInfo, TensorSpec
 
@@ -38,6 +39,20 @@ def data(directory, *shape):
     x = np.random.default_rng(0).normal(size=(8, *shape)).astype(np.float32)
     np.savez(path, x_calib=x)
     return str(path)
+
+
+def scales_of(path):
+    """How many scales the weights of each kind of operator have, as LiteRT's schema tells."""
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    (graph,) = model.subgraphs
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
+    return {
+        names[model.operatorCodes[one.opcodeIndex].builtinCode]: len(
+            graph.tensors[one.inputs[1]].quantization.scale
+        )
+        for one in graph.operators
+        if len(one.inputs) > 2
+    }
 
 
 def board(directory, **limits):
@@ -140,11 +155,37 @@ class TestAfterConversion:
         (warning,) = [text for text in written.warnings if "interpreter keeps" in text]
         assert "an estimate" in warning
 
-    def test_dense_layers_with_a_scale_per_channel_are_warned_about(self, tmp_path, out):
+    @pytest.mark.parametrize(("target", "scales"), [("cortex-m7", 1), ("host", 40)])
+    def test_a_dense_layer_has_one_scale_where_tflm_runs_it(self, tmp_path, out, target, scales):
         model = tiny.wide_tflite(tmp_path / "wide.tflite", outputs=40, inputs=32)
-        written = edgekit.convert(model, target="cortex-m7", data=data(tmp_path, 32), output=out)
+        written = edgekit.convert(
+            model, target=target, precision="int8", data=data(tmp_path, 32), output=out
+        )
+        assert scales_of(out) == {"FULLY_CONNECTED": scales}
+        assert not [text for text in written.warnings if "scale per channel" in text]
+
+    def test_c_that_needs_no_runtime_keeps_a_scale_per_channel(self, tmp_path):
+        model = tiny.wide_tflite(tmp_path / "wide.tflite", outputs=40, inputs=32)
+        header = tmp_path / "m.h"
+        edgekit.convert(model, target="cortex-m7", emit="c", data=data(tmp_path, 32), output=header)
+        assert "per_channel" in header.with_suffix(".c").read_text()
+
+    def test_an_int8_model_with_a_scale_per_channel_is_warned_about_with_the_way_out(
+        self, tmp_path
+    ):
+        model = tiny.wide_tflite(tmp_path / "wide.tflite", outputs=40, inputs=32)
+        given = tmp_path / "int8.tflite"
+        edgekit.convert(
+            model, precision="int8", input_type="int8", output_type="int8",
+            data=data(tmp_path, 32), output=given,
+        )  # fmt: skip
+        written = edgekit.convert(
+            given, target="cortex-m7", emit="c-array", output=tmp_path / "m.h"
+        )
         (warning,) = [text for text in written.warnings if "scale per channel" in text]
         assert warning.startswith("1 dense layers")
+        assert "convert the float model for cortex-m7" in warning
+        assert written.arena.head_bytes == 32 + 48
 
     def test_other_targets_have_no_arena(self, tmp_path, out):
         model = tiny.wide_tflite(tmp_path / "wide.tflite", outputs=40, inputs=32)
@@ -171,3 +212,16 @@ def test_channels_that_go_take_the_square_between_layers_and_once_at_the_ends():
     )
     assert shrinking.parameters_after(info, 0.5) == 500 + 50 + 100 + 1000 + 300
     assert shrinking.parameters_after(info, 0.0) == info.parameters
+
+
+@pytest.mark.skipif(
+    bool(registry.missing(registry.SOURCES["keras"])), reason="TensorFlow is not installed"
+)
+@pytest.mark.slow
+def test_convolutions_keep_a_scale_per_channel_where_tflm_runs_them(tmp_path):
+    out = tmp_path / "m.tflite"
+    x = np.random.default_rng(0).normal(size=(8, 8, 8, 1)).astype(np.float32)
+    np.savez(tmp_path / "d.npz", x_calib=x)
+    demo = Path(edgekit.__file__).with_name("demo_digits.keras")
+    edgekit.convert(demo, target="cortex-m7", data=str(tmp_path / "d.npz"), output=out)
+    assert scales_of(out) == {"CONV_2D": 32, "FULLY_CONNECTED": 1}

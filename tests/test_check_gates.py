@@ -104,6 +104,18 @@ def test_memory_is_held_against_its_budget(limit, outcome):
     assert gate.outcome == outcome
 
 
+@pytest.mark.parametrize(("over", "outcome"), [(0, "held"), (1, "broken")])
+def test_c_of_an_emulated_board_is_held_by_its_flash_and_its_ram(over, outcome):
+    measured = cases.figures(
+        artifact="kws.h", size_bytes=90_000, peak_delta_bytes=None,
+        flash_bytes=40_000, ram_bytes=2_000,
+    )  # fmt: skip
+    size, memory = gates(measured, max_size_bytes=40_000 - over, max_memory_bytes=2_000 - over)
+    assert (size.outcome, memory.outcome) == (outcome, outcome)
+    assert size.line.startswith("flash 40 000 bytes, allowed")
+    assert memory.line.startswith("RAM with stack, inputs and outputs 2 000 bytes, allowed")
+
+
 def test_memory_above_the_baselines_is_a_warning_and_a_page_is_noise():
     def found(after):
         made = check_gates.baseline(

@@ -12,7 +12,7 @@ import pytest
 from edgekit import check_reading, json_files, manifest
 from edgekit.errors import UserError
 from edgekit.profile_types import ProfileRef
-from edgekit.result_types import BenchReport, Memory
+from edgekit.result_types import BenchReport, Footprint, Memory
 
 _SPEC = importlib.util.spec_from_file_location(
     "check_cases", Path(__file__).with_name("check_cases.py")
@@ -40,6 +40,13 @@ def refusal(*paths) -> str:
     assert "\n" not in str(caught.value)
     assert caught.value.fix
     return str(caught.value)
+
+
+def test_the_memory_of_an_emulated_board_is_static_memory_and_stack_and_buffers(tmp_path):
+    memory = Footprint(40_000, 1_500, 300, 74, "arm-none-eabi-gcc 12.2.1 -O2")
+    path = cases.write_report(tmp_path / "r.json", cases.result(footprint=memory))
+    (found,) = check_reading.read([path])
+    assert (found.flash_bytes, found.ram_bytes) == (40_000, 1_874)
 
 
 def test_a_result_gives_what_was_measured():

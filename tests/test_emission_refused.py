@@ -99,7 +99,7 @@ def test_an_int8_model_has_no_drop_to_hold(small, tmp_path):
 def test_bench_says_that_c_is_run_by_its_own_program(small, tmp_path, capsys):
     edgekit.convert(small, emit="c", output=tmp_path / "m.h")
     assert main(["bench", str(tmp_path / "m.h")]) == 1
-    assert "build NAME_main.c" in capsys.readouterr().err
+    assert "build m_main.c" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

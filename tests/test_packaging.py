@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parent.parent
 MAPPED = ("converters", "profiles", "targets")
 """Folders of the checkout that install as sub-packages of edgekit."""
-SHIPPED = (".py", ".toml", ".npz", ".keras", ".typed", ".cmake", ".c")
+SHIPPED = (".py", ".toml", ".npz", ".keras", ".typed", ".cmake", ".c", ".ld")
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / "pyproject.toml").is_file(), reason="the tests run without the checkout"

@@ -159,3 +159,26 @@ def test_a_recipe_for_a_model_without_keras_layers_is_refused(stages, tmp_path, 
 
 def test_the_words_that_a_plan_knows_are_those_that_there_are():
     assert set(metric_names.NAMES) == set(metrics._BUILT_IN)
+
+
+C_BUILD = MODEL + DATA + '[[build]]\nmodel = "m"\ntarget = "cortex-m7"\nprecision = "int8"\n'
+
+
+def test_an_emulated_microcontroller_measures_c_and_this_machine_the_rest(stages):
+    text = C_BUILD + 'emit = "c"\n' + C_BUILD.removeprefix(MODEL + DATA)
+    bench = '[[bench]]\ntarget = "cortex-m7"\ndevice = ["qemu://cortex-m7", "local"]\n'
+    *_, board, here = stages(text + bench)
+    assert board.options["artifacts"] == ["build/m/none/cortex-m7/m.h"]
+    assert board.outputs[0] == "build/m/none/cortex-m7/m.qemu-cortex-m7.result.json"
+    assert here.options["artifacts"] == ["build/m/none/cortex-m7/m-int8.tflite"]
+
+
+@pytest.mark.parametrize(
+    ("emit", "device", "way_out"),
+    [("c", "local", "without emit"), ("c-array", "qemu://cortex-m7", 'with emit = "c"')],
+)
+def test_a_measurement_of_what_cannot_run_there_says_what_to_build(stages, emit, device, way_out):
+    text = C_BUILD + f'emit = "{emit}"\n[[bench]]\ntarget = "cortex-m7"\ndevice = "{device}"\n'
+    with pytest.raises(BuildFileError, match=r"nothing that is built of it runs") as caught:
+        stages(text)
+    assert way_out in caught.value.fix

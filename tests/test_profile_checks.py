@@ -112,6 +112,14 @@ def refusal(tmp_path):
             text('[hardware]\ncores = 4\n[sources]\n"hardware.core" = "a"'),
             "does not set. Fix: did you mean hardware.cores?",
         ),
+        (
+            text(
+                format='"openvino"',
+                runtime='"openvino"',
+                precision=PRECISION + 'per_tensor = ["FULLY_CONNECTED"]\n',
+            ),
+            "precision.per_tensor is read for formats tflite and ethos_u, and this is openvino",
+        ),
         (text('[sources]\n"hardware.cores" = 1'), "sources.hardware.cores is 1; allowed: text"),
     ],
 )

@@ -24,7 +24,7 @@ DIRECTORY = Path(profiles.__file__).parent
 FILES = sorted(DIRECTORY.glob("*.toml"))
 FIGURES = re.compile(
     r"hardware\.\w+_(hz|bytes)|hardware\.cores|gain\.[^.]+\.\w+|tensorrt\.\w+|ethos_u\.\w+"
-    r"|ops\.(allowed|accelerated|max_version.*)|channel_multiple"
+    r"|precision\.per_tensor|ops\.(allowed|accelerated|max_version.*)|channel_multiple"
 )
 
 

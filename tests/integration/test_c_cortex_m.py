@@ -1,4 +1,4 @@
-"""Standalone C on emulated Cortex-M3, M7 and M55: the bits of LiteRT, and memory as planned.
+"""Standalone C on emulated Cortex-M3, M7 and M55: the bits of LiteRT, memory and instructions.
 
 Needs the Debian packages gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm.
 """
@@ -11,22 +11,20 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 import edgekit
+from edgekit import chunks
+from edgekit.targets import cortex_building, qemu
+from edgekit.targets.cortex_boards import BOARDS
 
 TESTS = Path(__file__).parents[1]
-BOARD = Path(__file__).with_name("cortex_m")
 SAMPLES = 20
 KERNELS_BYTES = 8192
 """Room for code and layer structures beside the constants."""
-CPUS = {
-    "cortex-m3": ("mps2-an385", "0x0", "4M", "0x20000000", "4M"),
-    "cortex-m7": ("mps2-an500", "0x0", "4M", "0x20000000", "4M"),
-    "cortex-m55": ("mps3-an547", "0x10000000", "512K", "0x30000000", "512K"),
-}
-"""The emulated board of each, and where its code and its data memory begin, with their sizes."""
+CPUS = ("cortex-m3", "cortex-m7", "cortex-m55")
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Wconversion", "-Werror")
 
 pytestmark = [
@@ -72,7 +70,7 @@ MODELS = {
 
 @pytest.fixture(scope="module", params=MODELS, ids=lambda path: path.partition("/")[0])
 def emitted(request, tmp_path_factory):
-    """Sources of a model, with golden vectors of real samples by LiteRT itself."""
+    """Sources of a model with its manifest, real samples in int8, and what LiteRT answers."""
     data = request.getfixturevalue("edgekit_data")
     directory = tmp_path_factory.mktemp("emitted")
     model = data / request.param
@@ -80,51 +78,88 @@ def emitted(request, tmp_path_factory):
     entry = written.inputs[0]
     real = MODELS[request.param](data)
     whole = np.rint(real / np.float32(entry.scale)) + entry.zero_point
-    given = np.clip(whole, -128, 127).astype(np.int8).reshape(SAMPLES, *entry.shape)
+    given = np.clip(whole, -128, 127).astype(np.int8).reshape(SAMPLES, *entry.shape[1:])
     run = int8_graphs.reference(model.read_bytes())
-    answers = np.concatenate([run(sample)[0] for sample in given])
-    (directory / "m_golden.h").write_text(
-        f'#include "m.h"\n#define M_GOLDEN_COUNT {SAMPLES}\n'
-        + _array("input", given)
-        + _array("output", answers)
-    )
-    return directory, written.steps[-1].detail
-
-
-def _array(side, values):
-    rows = ["{" + ",".join(map(str, row.ravel())) + "}" for row in values]
-    size = f"M_{side.upper()}_SIZE"
-    return (
-        f"static const int8_t m_golden_{side}[M_GOLDEN_COUNT][{size}] = {{"
-        + ",\n".join(rows)
-        + "};\n"
-    )
+    answers = np.concatenate([run(sample[np.newaxis])[0] for sample in given])
+    return directory, written, given, answers.reshape(SAMPLES, *written.outputs[0].shape[1:])
 
 
 @pytest.mark.parametrize("cpu", CPUS)
 def test_every_sample_has_the_bits_of_litert_and_memory_is_as_planned(emitted, cpu, tmp_path):
-    directory, facts = emitted
-    machine, *memory = CPUS[cpu]
+    directory, written, given, answers = emitted
+    (entry,), (exit_,) = written.inputs, written.outputs
+    chunks.write(tmp_path / "samples", [{entry.name: real_values(given, entry)}])
+    job = {
+        "runtime": "c", "artifact": str(directory / "m.h"), "siblings": [], "options": {},
+        "threads": 1, "seed": 0, "samples": str(tmp_path / "samples"),
+        "results": str(tmp_path / "results"),
+        "inputs": msgspec.to_builtins(written.inputs),
+        "outputs": msgspec.to_builtins(written.outputs),
+    }  # fmt: skip
+    device, frames = qemu.open(f"qemu://{cpu}"), {}
+    device.run({**job, "kind": "predict"}, lambda _frame: None)
+    (found,) = chunks.read(tmp_path / "results")
+    np.testing.assert_array_equal(found[exit_.name], real_values(answers, exit_))
+    device.run({**job, "kind": "describe"}, lambda frame: frames.update({frame["frame"]: frame}))
+    memory, facts = frames["footprint"], written.steps[-1].detail
+    constants = facts["constant_bytes"]
+    assert constants < memory["flash_bytes"] < constants + KERNELS_BYTES
+    assert memory["ram_bytes"] == facts["arena_bytes"]
+    assert memory["buffer_bytes"] == given[0].size + answers[0].size
+    assert 0 < memory["stack_bytes"] < 1024
+    assert frames["instructions"]["per_inference"] > constants, "each weight is used at least once"
+
+
+def real_values(stored, spec):
+    """What integers mean, by the formula of TFLite's quantization specification."""
+    return (stored.astype(np.float32) - spec.zero_point) * np.float32(spec.scale)
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_generated_c_compiles_without_warnings_for_each_processor(cpu, tmp_path):
+    (tmp_path / "m.tflite").write_bytes(int8_graphs.small_cnn())
+    edgekit.convert(tmp_path / "m.tflite", emit="c", output=tmp_path / "m.h")
     core = (f"-mcpu={cpu}", "-mthumb", "-mfloat-abi=soft", "-O2")
     for name in ("m.c", "m_main.c"):
-        source, place = directory / name, tmp_path / f"{name}.o"
-        run("arm-none-eabi-gcc", *core, *WARNINGS, "-c", str(source), "-o", str(place))
-    places = ("CODE_ORIGIN", "CODE_LENGTH", "DATA_ORIGIN", "DATA_LENGTH")
-    defined = [f"-Wl,--defsym={key}={value}" for key, value in zip(places, memory, strict=True)]
-    run(
-        "arm-none-eabi-gcc", *core, "--specs=rdimon.specs", *defined, "-T",
-        str(BOARD / "boards.ld"), str(BOARD / "startup.c"), str(tmp_path / "m.c.o"),
-        str(tmp_path / "m_main.c.o"), "-o", str(tmp_path / "m.elf"),
+        run("arm-none-eabi-gcc", *core, *WARNINGS, "-c", str(tmp_path / name), "-o", "/dev/null")
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_instructions_are_those_that_the_emulator_logs_one_by_one(cpu, tmp_path):
+    (tmp_path / "m.tflite").write_bytes(int8_graphs.small_cnn())
+    edgekit.convert(tmp_path / "m.tflite", emit="c", output=tmp_path / "m.h")
+    report = edgekit.bench(tmp_path / "m.h", devices=f"qemu://{cpu}")
+    assert report.results[0].instructions.per_inference == logged(tmp_path, BOARDS[cpu])
+
+
+def logged(directory, board):
+    """Instructions from the first one of m_invoke to its return, in QEMU's log of every step."""
+    shape = [{"name": "", "shape": [1, 6, 6, 2], "dtype": "int8", "scale": 1.0, "zero_point": 0}]
+    answer = [{**shape[0], "shape": [1, 3]}]
+    model = cortex_building.sources(directory / "m.h", shape, answer)
+    built = cortex_building.compiled(model, board, directory)
+    program = cortex_building.program("answer.c", model, built, board, directory)
+    drawn = np.random.default_rng(0)
+    drawn.random(1, dtype=np.float32)  # as the runner does before it draws inputs
+    values = drawn.integers(-128, 127, (1, 6, 6, 2), dtype=np.int8, endpoint=True)
+    (directory / "samples").write_bytes(values.tobytes())
+    subprocess.run(
+        [
+            "qemu-system-arm", "-M", board.machine, "-display", "none", "-monitor", "none",
+            "-serial", "null", "-semihosting-config", "enable=on,target=native", "-singlestep",
+            "-d", "exec,nochain", "-D", "log", "-kernel", str(program),
+        ],
+        cwd=directory, check=True, capture_output=True, timeout=600,
     )  # fmt: skip
-    shown = run(
-        "qemu-system-arm", "-M", machine, "-nographic", "-monitor", "none", "-serial", "null",
-        "-semihosting-config", "enable=on,target=native", "-kernel", str(tmp_path / "m.elf"),
-    )  # fmt: skip
-    assert f"PASS: m, 0 of {SAMPLES}" in shown
-    sizes = run("arm-none-eabi-size", str(tmp_path / "m.c.o")).splitlines()[1]
-    text_bytes, data_bytes, bss_bytes = map(int, re.findall(r"\d+", sizes)[:3])
-    assert facts["constant_bytes"] < text_bytes < facts["constant_bytes"] + KERNELS_BYTES
-    assert (data_bytes, bss_bytes) == (0, facts["arena_bytes"])
+    symbols = run("arm-none-eabi-nm", str(program))
+    entry = int(re.search(r"^([0-9a-f]+) \w m_invoke$", symbols, re.MULTILINE)[1], 16)
+    places = [
+        int(found[1], 16)
+        for found in re.finditer(r"\[[0-9a-f]+/([0-9a-f]+)/", (directory / "log").read_text())
+    ]
+    start = places.index(entry)
+    back = {places[start - 1] + size for size in (2, 4)}
+    return next(at for at in range(start, len(places)) if places[at] in back) - start
 
 
 def run(*command):
