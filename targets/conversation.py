@@ -11,7 +11,6 @@ import json
 import os
 import secrets
 import select
-import signal
 import subprocess
 import tempfile
 import time
@@ -19,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
 from edgekit.errors import DeviceError, UserError
-from edgekit.targets import Frame, OnFrame, runner_error
+from edgekit.targets import Frame, OnFrame, children, runner_error
 from edgekit.targets.runner.protocol import PREFIX
 
 Death = Callable[[int, str], UserError]
@@ -60,34 +59,17 @@ def hold(
         RunnerBug: The runner raised what it should not.
     """
     token = secrets.token_hex(8)
-    with tempfile.TemporaryFile() as log, _child(command, log) as child:
+    with (
+        tempfile.TemporaryFile() as log,
+        children.child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log) as child,
+    ):
         _send(child, {**job, "token": token})
         for frame in _frames(child, f"{PREFIX}{token} ".encode(), silence_s, what):
             if frame.get("done"):
                 return
             _refuse(frame, what)
             on_frame(frame)
-        raise death(child.wait(), _last_words(log))
-
-
-@contextlib.contextmanager
-def _child(command: Sequence[str], log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    child = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        start_new_session=True,  # Ctrl-C goes to the parent alone, which then ends the child
-    )
-    try:
-        yield child
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-        for stream in (child.stdin, child.stdout):
-            with contextlib.suppress(BrokenPipeError):
-                stream.close()  # type: ignore[union-attr]
+        raise death(child.wait(), last_words(log))
 
 
 def _send(child: subprocess.Popen[bytes], job: Frame) -> None:
@@ -131,7 +113,8 @@ def _refuse(frame: Frame, what: str) -> None:
         raise RunnerBug(f"{what} failed in the runner\n{frame['bug']}")
 
 
-def _last_words(log: IO[bytes]) -> str:
+def last_words(log: IO[bytes]) -> str:
+    """The last line that is not empty of what a process said."""
     log.seek(0)
     lines = [text for text in log.read().decode(errors="replace").splitlines() if text.strip()]
     return lines[-1][:LAST_WORDS] if lines else ""
