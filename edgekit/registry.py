@@ -88,8 +88,11 @@ RUNTIMES = {
     "openvino": Backend("edgekit.targets.runner.openvino", "openvino", ("openvino",)),
     "onnxruntime": Backend("edgekit.targets.runner.onnxruntime", "onnx", ("onnxruntime",)),
 }
-TARGETS = {"local": Backend("edgekit.targets.local", None, ())}
-PLANNED_TARGETS = ("ssh", "adb", "qemu")
+TARGETS = {
+    "local": Backend("edgekit.targets.local", None, ()),
+    "ssh": Backend("edgekit.targets.ssh", None, ()),
+}
+PLANNED_TARGETS = ("adb", "qemu")
 
 _GROUPS = {
     "converter": (CONVERTERS, "edgekit.converters"),
