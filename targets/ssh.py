@@ -111,7 +111,7 @@ class Ssh:
             path = Path(job["artifact"])
             place = self._kept(keeper, "model", _artifact_files(path, job.get("siblings", ())))
             there["artifact"] = f"{place}/{path.name}"
-        if "samples" in job:
+        if job.get("samples"):
             there["samples"] = self._samples(keeper, Path(job["samples"]), once="results" in job)
         if "results" not in job:
             yield there
