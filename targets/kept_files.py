@@ -57,7 +57,7 @@ class Keeper:
     def __init__(self, connection: Connection, python: Sequence[str], cache: str = "") -> None:
         self.cache = cache
         self._connection = connection
-        self._python = [*python, "-c", _BOOT, source()]
+        self._python = [*python, *script("remote_keeper")]
         self._url = connection.peer.url
 
     def ask(self, do: str, *, limit_s: float = ANSWER_S, **request: Any) -> dict[str, Any]:
@@ -127,9 +127,10 @@ class Keeper:
         return body
 
 
-def source() -> str:
-    """The keeper's source, as it runs on the device."""
-    return resources.files("edgekit.targets").joinpath("remote_keeper.py").read_text()
+def script(module: str) -> list[str]:
+    """The arguments of a Python on a device that run a module of this package by itself."""
+    source = resources.files("edgekit.targets").joinpath(f"{module}.py").read_text()
+    return ["-c", _BOOT, source]
 
 
 def digest(files: Sequence[Sent]) -> str:

@@ -39,11 +39,15 @@ class Refused(Exception):
 
 
 def survey(request: Request, _stream: IO[bytes]) -> dict[str, Any]:
-    """The device: its Python, modules and place for files."""
+    """The device: its Python, modules and place for files, which is made unless it only looks."""
     home = os.path.expanduser("~")
-    cache = find_cache(home)
-    sweep(cache)
-    usage = shutil.disk_usage(cache)
+    venv = os.path.join(
+        os.environ.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share"), "edgekit", "venv"
+    )
+    cache = None
+    if not request["look_only"]:
+        cache = find_cache(home)
+        sweep(cache)
     return {
         "python": sys.executable,
         "version": platform.python_version(),
@@ -51,8 +55,10 @@ def survey(request: Request, _stream: IO[bytes]) -> dict[str, Any]:
         "bits": 64 if sys.maxsize > 2**32 else 32,
         "modules": [name for name in request["modules"] if importlib.util.find_spec(name)],
         "cache": cache,
+        "venv": venv,
+        "venv_ready": os.path.exists(os.path.join(venv, request["ready"])),
         "home_writable": os.access(home, os.W_OK),
-        "free_bytes": usage.free,
+        "free_bytes": shutil.disk_usage(cache or home).free,
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +24,7 @@ from edgekit.targets import (
     ssh_address,
     ssh_failures,
     ssh_python,
+    ssh_setup,
 )
 from edgekit.targets.kept_files import Keeper, Sent
 from edgekit.targets.ssh_connection import SSH_FAILED, Connection
@@ -169,6 +170,35 @@ def open(url: str) -> Ssh:  # noqa: A001 every target has it
         DeviceError: There is no ssh here, or its configuration is wrong.
     """
     return Ssh(url)
+
+
+def set_up(url: str, runtime: str, say: Callable[[str], None], *, look_only: bool) -> Frame:
+    """Installs a runtime on a device, or only looks what would be done.
+
+    Args:
+        url: The device.
+        runtime: litert, openvino or onnxruntime.
+        say: Told what is being done, and what pip says.
+        look_only: Change nothing there.
+
+    Returns:
+        `python`, `venv`, `packages`, `commands` and, once installed, `versions`.
+
+    Raises:
+        UsageError: The URL or the runtime is none.
+        DeviceError: The device cannot be reached or cannot have it, or installing failed.
+    """
+    connection = Connection(url, ssh_address.parse(url))
+    try:
+        wanted = ssh_setup.plan(connection, runtime)
+        versions = {}
+        if not look_only:
+            for command in wanted.commands():
+                say(f"on {url}: {command}")
+            versions = ssh_setup.carry_out(connection, wanted, say)
+    finally:
+        connection.close()
+    return {**wanted._asdict(), "commands": wanted.commands(), "versions": versions}
 
 
 def _artifact_files(path: Path, siblings: Any) -> list[Sent]:

@@ -46,8 +46,12 @@ class Found(NamedTuple):
     facts: dict[str, Any]
 
 
-def find(connection: Connection) -> Found:
+def find(connection: Connection, *, look_only: bool = False) -> Found:
     """Looks for the environment of `device setup`, then for the system's Python, 3.9 or later.
+
+    Args:
+        connection: To the device.
+        look_only: Make no place for files there.
 
     Raises:
         DeviceError: There is none, no place can be written, or the device cannot be reached.
@@ -56,12 +60,14 @@ def find(connection: Connection) -> Found:
     url = connection.peer.url
     seeking = Keeper(connection, ["sh", "-c", _FIND, "sh"])
     try:
-        facts = seeking.ask("survey", modules=modules, limit_s=_FIRST_S)
+        facts = seeking.ask(
+            "survey", modules=modules, ready=READY, look_only=look_only, limit_s=_FIRST_S
+        )
     except kept_files.NoAnswer as silent:
         if silent.code == _NO_PYTHON:
             raise _no_python(url, silent.said) from None
         raise
-    keeper = Keeper(connection, [facts["python"]], facts["cache"])
+    keeper = Keeper(connection, [facts["python"]], facts["cache"] or "")
     return Found([facts["python"]], keeper, facts)
 
 
