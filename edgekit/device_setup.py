@@ -64,5 +64,5 @@ def set_up(url: str, runtime: str, on_progress: Callable[[str], None]) -> Device
 def _target(url: str) -> ModuleType:
     module = registry.target(url.partition("://")[0])
     if not hasattr(module, "set_up"):
-        raise DeviceError(f"{url} is no device that can be set up", "ssh://[user@]host[:port]")
+        raise DeviceError(f"{url} is no device that can be set up", "name ssh://[user@]host[:port]")
     return module

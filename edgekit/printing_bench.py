@@ -1,4 +1,4 @@
-"""How `edgekit bench` shows what was measured: one table per device, then what qualifies it."""
+"""How `edgekit bench` shows what was measured: one table, then what qualifies it."""
 
 from __future__ import annotations
 
@@ -42,11 +42,10 @@ def bench(report: BenchReport, *, detailed: bool = False) -> RenderableType:
         report: What was measured.
         detailed: Also throughput, percentiles, cold start and delegate.
     """
-    devices = dict.fromkeys(result.device.url for result in report.results)
     names = _short_names(report)
     details = [_detail_row(result, names) for result in report.results]
     return printing.stack(
-        *(_device_table(report, url, names) for url in devices),
+        _table(report, names),
         printing_claims.claims(report, names),
         printing.table(_DETAIL_COLUMNS, details) if detailed else None,
         *(_operators(result, names) for result in report.results if result.operators),
@@ -64,12 +63,22 @@ def _short_names(report: BenchReport) -> dict[str, str]:
     return {name: str(path.relative_to(shared)) for name, path in paths.items()}
 
 
-def _device_table(report: BenchReport, url: str, names: dict[str, str]) -> RenderableType:
-    results = [result for result in report.results if result.device.url == url]
-    found = {(c.baseline, c.candidate): c for c in report.comparison if c.device == url}
-    first = results[0].artifact.sha256
-    rows = [_row(result, names, found.get((first, result.artifact.sha256))) for result in results]
-    return printing.table(_COLUMNS, rows, title=_title(results[0].device))
+def _table(report: BenchReport, names: dict[str, str]) -> RenderableType:
+    """A row for each artifact and device; a device that is alone stands in the title."""
+    found = {(c.device, c.baseline, c.candidate): c for c in report.comparison}
+    first = report.results[0].artifact.sha256
+    rows = [
+        _row(result, names, found.get((result.device.url, first, result.artifact.sha256)))
+        for result in report.results
+    ]
+    titles = {result.device.url: _title(result.device) for result in report.results}
+    if len(titles) == 1:
+        return printing.table(_COLUMNS, rows, title=next(iter(titles.values())))
+    placed = [
+        [row[0], result.device.url, *row[1:]]
+        for row, result in zip(rows, report.results, strict=True)
+    ]
+    return printing.table((_COLUMNS[0], ("device", False), *_COLUMNS[1:]), placed)
 
 
 def _title(device: DeviceInfo) -> str:
@@ -161,6 +170,9 @@ def _operators(result: Result, names: dict[str, str]) -> RenderableType:
 
 def _legend(report: BenchReport) -> Iterator[tuple[str, printing.Cell]]:
     latencies = [result.latency for result in report.results]
+    titles = dict.fromkeys(_title(result.device) for result in report.results)
+    if len(titles) > 1:
+        yield "devices", "\n".join(titles)
     yield "accuracy", " · ".join(dict.fromkeys(_measure(r.accuracy) for r in report.results))
     yield "latency", "\n".join(_efforts(report))
     if any(latency.contended for latency in latencies):
@@ -196,7 +208,10 @@ def _efforts(report: BenchReport) -> Iterator[str]:
     yield f"{runs} runs in {processes} processes each{within}"
     named = wide if len(wide) <= _MOST_NAMED else wide[: _MOST_NAMED - 1]
     names = _short_names(report)
-    yield from (f"{names[one.artifact.path]}: {one.latency.stopped}" for one in named)
+    several = len({one.device.url for one in report.results}) > 1
+    for one in named:
+        where = f" on {one.device.url}" if several else ""
+        yield f"{names[one.artifact.path]}{where}: {one.latency.stopped}"
     if others := wide[len(named) :]:
         yield f"{len(others)} more: interval up to ±{_width(others[0]) * 100:.1f} %"
 
