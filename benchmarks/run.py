@@ -30,8 +30,9 @@ NAMES = (
     "regressions",
     "c_source",
     "ethos_u",
+    "ssh_overhead",
 )
-NEEDS_DATA = ("bench_fidelity", "accuracy", "tradeoff", "c_source", "ethos_u")
+NEEDS_DATA = ("bench_fidelity", "accuracy", "tradeoff", "c_source", "ethos_u", "ssh_overhead")
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
