@@ -148,7 +148,7 @@ class Ssh:
 
     def _death(self, code: int, said: str, what: str) -> DeviceError:
         if code == SSH_FAILED or code < 0:
-            self._lost = True
+            self._lost = code == SSH_FAILED  # else it was ended here, and the device is still there
             return ssh_failures.lost(self._connection.peer, what)
         number = code - 128
         how = signal.Signals(number).name if number in set(signal.Signals) else f"exit code {code}"

@@ -25,8 +25,10 @@ CONNECT_S = 10
 ALIVE_S = 5
 ALIVE_COUNT = 3
 """A peer that says nothing for fifteen seconds is gone; the user's own ~/.ssh/config may differ."""
-LINGER_S = 10
-"""For how long the shared connection outlives its last command, should edgekit be killed."""
+LINGER_S = 60
+"""For how long the shared connection outlives its last command: longer than edgekit computes in
+between, since a key that wants to be touched should want it once. It also ends it where edgekit was
+killed."""
 LONGEST_SOCKET = 80
 """Characters of a socket's path: Linux takes 107, and ssh adds a suffix while it makes it."""
 SSH_FAILED = 255

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -261,6 +262,26 @@ def test_a_full_disk_is_one_line_and_leaves_no_part_of_a_file(server, artifact):
     assert is_quiet(server)
 
 
+def test_outputs_for_which_there_is_no_space_are_one_line(server, artifact, tmp_path):
+    x = np.zeros((1, 4), np.float32)
+    chunks.write(tmp_path / "samples", [{"in": x} for _ in range(300)])
+    job = {
+        "kind": "predict", "runtime": "litert", "threads": 1, "artifact": str(artifact),
+        "samples": str(tmp_path / "samples"), "results": str(tmp_path / "results"),
+    }  # fmt: skip
+
+    def fill(frame):
+        if frame.get("files") == 1:
+            with contextlib.suppress(OSError), (cache / "other").open("wb", 0) as file:
+                while True:
+                    file.write(bytes(4096))
+
+    cache = server.home / ".cache"
+    with mounted(cache, "size=20m"), ssh.open(server.url) as device:
+        failing(lambda: device.run(job, fill), "no space is left for the outputs", "free some")
+    assert not list((tmp_path / "results").glob("*"))
+
+
 def test_a_home_that_cannot_be_written_gives_way_to_a_private_directory(tmp_path, monkeypatch):
     place = tmp_path / "tmp"
     place.mkdir()
@@ -375,12 +396,12 @@ def test_a_device_that_fails_takes_no_other_device_along(server, artifact, tmp_p
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda one: one.name)
-def test_nothing_is_left_on_two_devices_however_bench_ends(number, server, artifact):
+def test_nothing_is_left_on_two_devices_however_bench_ends(number, server, artifact, tmp_path):
     server.client(HostKeyAlias=f"[127.0.0.1]:{server.port}")
     other = server.url.replace("127.0.0.1", "localhost")
     command = [
         sys.executable, "-m", "edgekit", "bench", str(artifact), "--budget", "600",
-        "--device", server.url, "--device", other,
+        "--device", server.url, "--device", other, "--data", str(digits(tmp_path)),
     ]  # fmt: skip
 
     def runners() -> bool:
@@ -393,8 +414,9 @@ def test_nothing_is_left_on_two_devices_however_bench_ends(number, server, artif
         process.wait(timeout=BOUND_S)
     assert process.returncode == (130 if number == signal.SIGINT else -number)
     assert is_quiet(server)
-    assert servers.wait_for(lambda: len(server.daemons()) == 1), "its connections end, too"
-    assert number == signal.SIGKILL or server.sessions() == []
+    if number == signal.SIGINT:  # else ssh itself ends them a minute later, and the next survey
+        assert servers.wait_for(lambda: len(server.daemons()) == 1), "its connections end, too"
+        assert server.sessions() == []
 
 
 # ------------------------------------------------------------------------------------ setup
