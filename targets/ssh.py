@@ -47,7 +47,7 @@ class Ssh:
         self._connection = Connection(url, ssh_address.parse(url))
         self._found: Found | None = None
         self._session = f"runs/{secrets.token_hex(8)}"
-        self._places: dict[str, str] = {}
+        self._places: dict[object, str] = {}
         self._used = False
         self._lost = False
 
@@ -100,9 +100,18 @@ class Ssh:
         return self._found
 
     def _runner(self, found: Found) -> str:
-        content = packing.runner()
-        name = packing.file_name(content)
-        return f"{self._kept(found.keeper, 'runner', [(name, content)])}/{name}"
+        if "runner" not in self._places:
+            content = packing.runner()
+            name = packing.file_name(content)
+            self._places["runner"] = f"{_kept(found.keeper, 'runner', [(name, content)])}/{name}"
+        return self._places["runner"]
+
+    def _artifact(self, keeper: Keeper, files: list[Sent]) -> str:
+        """Where an artifact is there; it is hashed and sent once, unless its files change."""
+        state = tuple((name, _state(path)) for name, path in files)
+        if state not in self._places:
+            self._places[state] = _kept(keeper, "model", files)
+        return self._places[state]
 
     @contextlib.contextmanager
     def _carried(self, job: Frame, keeper: Keeper) -> Iterator[Frame]:
@@ -110,7 +119,7 @@ class Ssh:
         there = dict(job)
         if "artifact" in job:
             path = Path(job["artifact"])
-            place = self._kept(keeper, "model", _artifact_files(path, job.get("siblings", ())))
+            place = self._artifact(keeper, _artifact_files(path, job.get("siblings", ())))
             there["artifact"] = f"{place}/{path.name}"
         if job.get("samples"):
             there["samples"] = self._samples(keeper, Path(job["samples"]), once="results" in job)
@@ -135,12 +144,6 @@ class Ssh:
         name = self._own(f"samples-{kept_files.digest(files)}")
         if name not in self._places:
             self._places[name] = keeper.send(name, files)
-        return self._places[name]
-
-    def _kept(self, keeper: Keeper, kind: str, files: list[Sent]) -> str:
-        name = f"kept/{kind}-{kept_files.digest(files)}"
-        if name not in self._places:
-            self._places[name] = keeper.send(name, files, keep=True)
         return self._places[name]
 
     def _own(self, name: str) -> str:
@@ -204,3 +207,13 @@ def set_up(url: str, runtime: str, say: Callable[[str], None], *, look_only: boo
 def _artifact_files(path: Path, siblings: Any) -> list[Sent]:
     others = sorted({Path(name).name for name in siblings} - {path.name})
     return [(path.name, path), *((name, path.parent / name) for name in others)]
+
+
+def _state(path: bytes | Path) -> tuple[int, int]:
+    assert isinstance(path, Path), "an artifact is made of files"
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _kept(keeper: Keeper, kind: str, files: list[Sent]) -> str:
+    return keeper.send(f"kept/{kind}-{kept_files.digest(files)}", files, keep=True)

@@ -33,6 +33,8 @@ LONGEST_SOCKET = 80
 """Characters of a socket's path: Linux takes 107, and ssh adds a suffix while it makes it."""
 SSH_FAILED = 255
 
+_NEVER_ASK = ("env", "SSH_ASKPASS_REQUIRE=never")
+"""Beside BatchMode: the ssh to a jump host does not inherit that."""
 _OURS = (
     "-T", "-o", "BatchMode=yes", "-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes",
     "-o", "ForwardAgent=no", "-o", "ForwardX11=no", "-o", "PermitLocalCommand=no",
@@ -60,14 +62,15 @@ class Connection:
         if shutil.which("ssh") is None:
             raise DeviceError(f"{url} needs ssh, which is not here", "install openssh-client")
         settings = _settings(url, address)
-        alive_s = int(settings.get("serveraliveinterval", "0")) or ALIVE_S
-        count = int(settings["serveralivecountmax"]) if alive_s != ALIVE_S else ALIVE_COUNT
+        alive_s, count = int(settings["serveraliveinterval"]), int(settings["serveralivecountmax"])
+        if alive_s == 0:  # the user has not said for how long a silent peer is to be waited for
+            alive_s, count = ALIVE_S, ALIVE_COUNT
         connect = settings.get("connecttimeout", "none")
         connect_s = CONNECT_S if connect in ("none", "0") else int(connect)
         self.peer = Peer(url, address, _known_as(settings), connect_s, alive_s * count)
         directory = _socket_directory()
         self._words = [
-            "ssh", *_OURS, "-o", f"ControlPath={directory}/s".replace("%", "%%"),
+            *_NEVER_ASK, "ssh", *_OURS, "-o", f"ControlPath={directory}/s".replace("%", "%%"),
             "-o", f"ServerAliveInterval={alive_s}", "-o", f"ServerAliveCountMax={count}",
             "-o", f"ConnectTimeout={connect_s}",
         ]  # fmt: skip

@@ -102,6 +102,7 @@ def is_quiet(server) -> bool:
 # ------------------------------------------------------------------------------------- it works
 
 
+@pytest.mark.slow
 def test_bench_over_ssh_gives_the_accuracy_of_this_machine(server, artifact, tmp_path):
     said: list[str] = []
     report = benching.bench(
@@ -143,6 +144,26 @@ def test_outputs_come_back_bit_for_bit_and_nothing_is_sent_twice(server, artifac
         for here, back in zip(chunks.read(tmp_path / "here"), chunks.read(there), strict=True):
             np.testing.assert_array_equal(back["out"], here["out"])
     assert (kept.parent.stat().st_mode & 0o777, server.sessions()) == (0o700, [])
+
+
+@pytest.mark.parametrize(
+    ("build", "module"), [("dense_ir", "openvino"), ("dense_onnx", "onnxruntime")]
+)
+def test_artifacts_of_other_runtimes_travel_with_all_their_files(build, module, server, tmp_path):
+    pytest.importorskip(module)
+    artifact = getattr(tiny, build)(tmp_path / ("m.xml" if module == "openvino" else "m.onnx"))
+    x = np.arange(8, dtype=np.float32).reshape(2, 4)
+    chunks.write(tmp_path / "samples", [{"in": x}])
+    job = {
+        "kind": "predict", "runtime": module, "threads": 1, "artifact": str(artifact),
+        "siblings": ["m.xml", "m.bin"] if module == "openvino" else ["m.onnx"],
+        "samples": str(tmp_path / "samples"), "results": str(tmp_path / "results"),
+        "options": {"INFERENCE_PRECISION_HINT": "f32"} if module == "openvino" else {},
+    }  # fmt: skip
+    with ssh.open(server.url) as device:
+        device.run(job, lambda _frame: None)
+    found = chunks.read_all(tmp_path / "results")["out"]
+    np.testing.assert_allclose(found, tiny.dense(x), rtol=1e-5)
 
 
 def test_probe_tells_the_device_and_its_python(server):
