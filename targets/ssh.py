@@ -49,7 +49,6 @@ class Ssh:
         self._session = f"runs/{secrets.token_hex(8)}"
         self._places: dict[object, str] = {}
         self._used = False
-        self._lost = False
 
     def __enter__(self) -> Self:
         return self
@@ -64,7 +63,7 @@ class Ssh:
 
     def close(self) -> None:
         """Removes what the session needed there, and ends the connection."""
-        if self._found and self._used and not self._lost:
+        if self._found and self._used and not self._connection.is_lost:
             with contextlib.suppress(DeviceError):
                 self._found.keeper.remove(self._session, limit_s=_TIDY_S)
         self._connection.close()
@@ -131,7 +130,7 @@ class Ssh:
         try:
             yield there
         finally:
-            if not self._lost:
+            if not self._connection.is_lost:
                 with contextlib.suppress(DeviceError):
                     keeper.remove(self._own("results"), self._own("once"), limit_s=_TIDY_S)
 
@@ -151,7 +150,7 @@ class Ssh:
 
     def _death(self, code: int, said: str, what: str) -> DeviceError:
         if code == SSH_FAILED or code < 0:
-            self._lost = code == SSH_FAILED  # else it was ended here, and the device is still there
+            self._connection.is_lost = code == SSH_FAILED  # else it was ended here
             return ssh_failures.lost(self._connection.peer, what)
         number = code - 128
         how = signal.Signals(number).name if number in set(signal.Signals) else f"exit code {code}"

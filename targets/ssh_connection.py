@@ -68,6 +68,8 @@ class Connection:
         connect = settings.get("connecttimeout", "none")
         connect_s = CONNECT_S if connect in ("none", "0") else int(connect)
         self.peer = Peer(url, address, _known_as(settings), connect_s, alive_s * count)
+        self.is_lost = False
+        """Whether a command ended for want of a connection: nothing more need be tried then."""
         directory = _socket_directory()
         self._words = [
             *_NEVER_ASK, "ssh", *_OURS, "-o", f"ControlPath={directory}/s".replace("%", "%%"),
@@ -109,6 +111,7 @@ class Connection:
             said.seek(0)
             text = said.read().decode(errors="replace")
             if code == SSH_FAILED or code < 0:
+                self.is_lost = code == SSH_FAILED  # else it was ended here
                 raise ssh_failures.explain(self.peer, text)
             output.seek(0)
             yield Answer(code, output, text)

@@ -355,6 +355,32 @@ def test_a_device_that_falls_silent_is_given_up(server, artifact):
     assert is_quiet(server)
 
 
+def test_a_device_that_dies_before_its_outputs_are_fetched_is_given_up_once(
+    server, artifact, tmp_path
+):
+    """Its files are not tidied then: each try would wait as long as the first."""
+    chunks.write(tmp_path / "samples", [{"in": np.zeros((1, 4), np.float32)}])
+    job = {
+        "kind": "predict", "runtime": "litert", "threads": 1, "artifact": str(artifact),
+        "samples": str(tmp_path / "samples"), "results": str(tmp_path / "results"),
+    }  # fmt: skip
+
+    def act():
+        with ssh.open(server.url) as device:
+            fetch = device._device().keeper.fetch
+
+            def stopped(*arguments):
+                server.send_signal(signal.SIGSTOP)
+                fetch(*arguments)
+
+            device._device().keeper.fetch = stopped
+            device.run(job, lambda _frame: None)
+
+    failing(act, server.url)  # lost, or no answer where ssh has tried to connect anew
+    server.send_signal(signal.SIGCONT)
+    assert is_quiet(server)
+
+
 def test_a_runner_that_gives_no_sign_is_ended(server, artifact):
     def act():
         with ssh.open(server.url) as device:

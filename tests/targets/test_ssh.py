@@ -210,6 +210,7 @@ class Here:
     """A connection that runs its commands on this machine."""
 
     peer = ssh_failures.Peer("ssh://here", Address("here"), "here", 10, 15)
+    is_lost = False
     run = ssh_connection.Connection.run
     _wait = ssh_connection.Connection._wait
 
