@@ -31,8 +31,17 @@ NAMES = (
     "c_boards",
     "c_source",
     "ethos_u",
+    "ssh_overhead",
 )
-NEEDS_DATA = ("bench_fidelity", "accuracy", "tradeoff", "c_boards", "c_source", "ethos_u")
+NEEDS_DATA = (
+    "bench_fidelity",
+    "accuracy",
+    "tradeoff",
+    "c_boards",
+    "c_source",
+    "ethos_u",
+    "ssh_overhead",
+)
 RESULTS = Path(__file__).resolve().parent / "results"
 
 

@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from edgekit import bench_claims, bench_statistics
+from edgekit import bench_claims, bench_statistics, bench_warnings
 from edgekit.bench_artifacts import Measurand
 from edgekit.bench_rounds import Observed, Plan, stopped
+from edgekit.errors import DeviceError
 from edgekit.result_types import (
     Comparison,
     Delegate,
@@ -18,10 +19,9 @@ from edgekit.result_types import (
     Instructions,
     Latency,
     OperatorTime,
-    Replicate,
     Result,
 )
-from edgekit.targets import Device, Frame
+from edgekit.targets import Device
 from edgekit.types import Accuracy
 
 _Told = TypeVar("_Told", Instructions, Footprint)
@@ -40,8 +40,9 @@ def result(
     operators: tuple[OperatorTime, ...] | None,
     notes: tuple[str, ...],
     timing: dict[str, float],
+    failure: DeviceError | None = None,
 ) -> Result:
-    """What was measured of one artifact on one device."""
+    """What was measured of one artifact on one device, until it failed where it did."""
     replicates, machine = observed.replicates, observed.frames["environment"]
     latency = _latency(device, observed, plan, threads)
     return Result(
@@ -67,7 +68,12 @@ def result(
         instructions=_told(observed, "instructions", Instructions),
         footprint=_told(observed, "footprint", Footprint),
         environment=_environment(measurand, observed),
-        warnings=(*notes, *_warnings(device, measurand, machine, replicates, threads)),
+        warnings=(
+            *notes,
+            *bench_warnings.of(device, measurand, machine, replicates, threads),
+            *([f"incomplete: {failure.message}"] if failure else []),
+        ),
+        complete=failure is None,
         timing=timing,
     )
 
@@ -97,7 +103,8 @@ def comparison(
     """
     if _batch(pair[0]) != _batch(pair[1]):
         return None
-    found = bench_statistics.ratio(pair[0].medians(), pair[1].medians())
+    rounds = min(len(one.replicates) for one in pair)  # a device that failed was within one
+    found = bench_statistics.ratio(*(one.medians()[:rounds] for one in pair))
     if found is None:
         return None
     made = Comparison(
@@ -108,10 +115,10 @@ def comparison(
         ratio_ci95=found.ci95,
         different=found.different,
         ratio_ci99=found.ci99,
-        rounds=len(pair[0].replicates),
+        rounds=rounds,
     )
     claim = bench_claims.check(
-        baseline, candidate, made, on_target=not _elsewhere(device, candidate)
+        baseline, candidate, made, on_target=not bench_warnings.elsewhere(device, candidate)
     )
     return msgspec.structs.replace(made, claim=claim)
 
@@ -131,6 +138,10 @@ def _environment(measurand: Measurand, observed: Observed) -> dict[str, Any]:
     timed = {
         key: getattr(first, key) for first in observed.replicates[:1] for key in ("inputs", "clock")
     }
+    for last in observed.replicates[-1:]:
+        held = [one.throttled_after for one in observed.replicates]
+        timed["temperature_after_c"] = last.temperature_after_c
+        timed["throttled_after"] = None if None in held else any(held)
     return {
         **{key: value for key, value in machine.items() if key not in _IN_DEVICE},
         **{key: value for key, value in facts.items() if key not in _IN_RESULT},
@@ -145,29 +156,3 @@ def _batch(observed: Observed) -> int:
     """Samples per inference; where the batch may vary, one was measured."""
     shapes = [tensor["shape"] for tensor in observed.frames["loaded"]["inputs"]]
     return max((shape[0] or 1 for shape in shapes if shape), default=1)
-
-
-def _warnings(
-    device: Device,
-    measurand: Measurand,
-    machine: Frame,
-    replicates: list[Replicate],
-    threads: int,
-) -> Iterator[str]:
-    target = measurand.target
-    if _elsewhere(device, measurand):
-        yield (
-            f"made for {target} and measured on this machine ({machine['cpu'] or 'unknown CPU'}):"
-            f" latency and memory say nothing about a {target}"
-        )
-    usable = machine["cpu_quota_cores"] or machine["usable_cores"]
-    if usable is not None and threads > usable:
-        yield f"{threads} threads share {usable:g} cores: they wait for each other"
-    if replicates and not any(replicate.warm_up_stable for replicate in replicates):
-        yield "no warm-up became stable: a longer --budget gives it more time"
-
-
-def _elsewhere(device: Device, measurand: Measurand) -> bool:
-    """Whether an artifact for another machine was measured on this one."""
-    target = measurand.target
-    return device.is_this_machine and target is not None and not target.startswith("host")

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from edgekit.bench_statistics import MIN_PROCESSES, relative_half_width
+from edgekit.errors import DeviceError
 from edgekit.result_types import Replicate
 from edgekit.targets import Device, Frame
 
@@ -43,10 +44,14 @@ class Plan:
 
 @dataclass(slots=True)
 class Observed:
-    """What was seen of one artifact: a replicate per round, and the first round's frames."""
+    """What was seen of one artifact: a replicate per round, and the first round's frames.
+
+    `failure` is what ended the device before the plan was carried out.
+    """
 
     replicates: list[Replicate] = field(default_factory=list)
     frames: dict[str, Frame] = field(default_factory=dict)
+    failure: DeviceError | None = None
 
     def medians(self) -> list[float]:
         """The processes' medians, in seconds, by round."""
@@ -82,25 +87,43 @@ def run(
         progress: Told what is being measured.
 
     Returns:
-        One per job, with as many replicates as rounds, at least those of the plan.
+        One per job, with as many replicates as rounds, at least those of the plan; or with fewer,
+        and the failure that ended the device midway.
 
     Raises:
         ModelError, DataError, DeviceError: See edgekit.targets.Device.run.
     """
     observed = [Observed() for _ in jobs]
     timed = [_timed(job, wanted) for job in jobs]
+    try:
+        _rounds(device, timed, observed, wanted, seed, progress)
+    except DeviceError as error:
+        if not any(one.replicates for one in observed):
+            raise
+        for one in observed:
+            one.failure = error
+    return observed
+
+
+def _rounds(
+    device: Device,
+    timed: Sequence[Frame],
+    observed: Sequence[Observed],
+    wanted: Plan,
+    seed: int,
+    progress: Callable[[str], None],
+) -> None:
     start = time.monotonic()
     longest_s = 0.0
-    for number, order in enumerate(_orders(len(jobs), seed)):
+    for number, order in enumerate(_orders(len(timed), seed)):
         round_start = time.monotonic()
         for at in order:
-            progress(f"measuring {Path(jobs[at]['artifact']).name}, process {number + 1}")
+            progress(f"measuring {Path(timed[at]['artifact']).name}, process {number + 1}")
             _replicate(device, timed[at], observed[at])
         longest_s = max(longest_s, time.monotonic() - round_start)
         left_s = wanted.budget_s - (time.monotonic() - start)
         if number + 1 >= wanted.rounds and (left_s < longest_s or _all_narrow(observed)):
             break
-    return observed
 
 
 def describe(device: Device, job: Frame) -> Observed:
@@ -119,6 +142,9 @@ def describe(device: Device, job: Frame) -> Observed:
 
 def stopped(observed: Observed, wanted: Plan) -> str:
     """Why measuring ended, for people."""
+    if observed.failure:
+        done = len(observed.replicates)
+        return f"the device failed after {done} process{'es' * (done != 1)}"
     width = relative_half_width(observed.medians())
     if width <= ENOUGH:
         return f"interval within ±{ENOUGH * 100:g} %"

@@ -3,14 +3,20 @@
 The way of the data: find out what each artifact is; open the data; measure in interleaved rounds,
 a fresh process per artifact and round, until the intervals are narrow or the time is up; judge the
 outputs; put the figures together.
+
+A device that fails ends its own measurement, and no other device's. What it finished stands: an
+artifact that one process at least has measured there keeps its figures, marked as incomplete, with
+the reason among its warnings, and is not judged any further. The report is written, and then the
+failure is raised, with the report in it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -18,22 +24,24 @@ import msgspec
 from edgekit import (
     accuracy,
     bench_artifacts,
+    bench_devices,
     bench_results,
     bench_rounds,
+    bench_subjects,
     bench_writing,
-    data_roles,
     metric_names,
     preprocess_names,
     registry,
 )
 from edgekit.bench_artifacts import Measurand
+from edgekit.bench_devices import Measured
 from edgekit.bench_rounds import Observed, Plan
 from edgekit.bench_statistics import MIN_PROCESSES
-from edgekit.data import Dataset
-from edgekit.errors import UsageError
-from edgekit.metrics import Metric
-from edgekit.result_types import BenchReport, Comparison, OperatorTime, Result
+from edgekit.bench_subjects import Subject
+from edgekit.errors import DeviceError, UsageError
+from edgekit.result_types import BenchReport, OperatorTime, Result
 from edgekit.targets import Device, Frame
+from edgekit.types import Accuracy
 from edgekit.workers import scratch
 
 Progress = Callable[[str], None]
@@ -80,7 +88,9 @@ def bench(
         artifacts: Main files (.tflite, .xml, .onnx), with or without a manifest, or the .h of C
             with its manifest; or one of them.
         target: The profile to run them for; default: the one each was made for.
-        devices: Where to measure; `local` is this machine, `qemu://cortex-m7` an emulated board.
+        devices: Where to measure; `local` is this machine, which goes first and alone. The others
+            (`ssh://pi@kitchen.local`, `qemu://cortex-m7`, …) measure at the same time, as
+            `bench_devices` has it.
         threads: Threads for one inference.
         budget_s: Wall seconds of measuring latency, per device, for all artifacts together. The
             fewest rounds are done even beyond it, with short processes.
@@ -99,6 +109,8 @@ def bench(
     Raises:
         UsageError: An argument is outside its range.
         UserError: An artifact, data, profile, device or output cannot be used; nothing is written.
+        DeviceError: A device failed. Where something was measured before, `report` has it, and it
+            has been written.
     """
     request = Request(threads, budget_s, data, preprocess, metric, profile_ops, seed, rounds)
     paths = [artifacts] if isinstance(artifacts, str | Path) else list(artifacts)
@@ -107,52 +119,58 @@ def bench(
     measurands = [bench_artifacts.read(Path(path), target) for path in paths]
     if output is not None:
         bench_writing.check(Path(output), measurands, force=force)
-    results: list[Result] = []
-    comparison: list[Comparison] = []
-    for device in [_open(url) for url in urls]:
-        found, compared = _on_device(device, measurands, request, on_progress or _silent)
-        results += found
-        comparison += compared
-    report = BenchReport("edgekit.bench/1", tuple(results), tuple(comparison))
-    if output is not None:
+    with contextlib.ExitStack() as stack:
+        opened = [_open(url, stack) for url in urls]
+        measured = bench_devices.measure(
+            opened,
+            lambda device: _on_device(
+                device, measurands, request, _named(on_progress or _silent, device, urls)
+            ),
+        )
+    report = BenchReport(
+        "edgekit.bench/1",
+        tuple(result for one in measured for result in one.results),
+        tuple(compared for one in measured for compared in one.comparison),
+    )
+    failure = bench_devices.failure(opened, measured)
+    if output is not None and report.results:
         options = {"target": target, "devices": urls, **asdict(request)}
         bench_writing.write(Path(output), report, measurands, options)
+    if failure:
+        failure.report = report if report.results else None
+        raise failure
     return report
 
 
 def _on_device(
     device: Device, measurands: Sequence[Measurand], request: Request, progress: Progress
-) -> tuple[list[Result], list[Comparison]]:
+) -> Measured:
     if device.is_this_machine:
         for measurand in measurands:
             bench_artifacts.check_runs_here(measurand)
     with scratch() as directory:
         subjects = [
-            _subject(device, measurand, request, directory / str(number))
+            bench_subjects.read(device, measurand, request, directory / str(number))
             for number, measurand in enumerate(measurands)
         ]
         if request.data is not None:
             progress("checking the data")
-            subjects = _linted(device, subjects, request)
+            subjects = bench_subjects.linted(device, subjects, request)
         jobs = [_job(subject, request) for subject in subjects]
         wanted = bench_rounds.plan(len(jobs), request.budget_s, request.rounds)
         observed = _observed(device, jobs, wanted, request.seed, progress)
-    told = [
-        replace(
-            subject,
-            notes=(*subject.notes, *bench_results.not_compared(measurands[0], (observed[0], one))),
-        )
+    seen = [
+        (replace(subject, notes=(*subject.notes, *_not_compared(measurands, observed, one))), one)
         for subject, one in zip(subjects, observed, strict=True)
+        if one.frames
     ]
-    results = [
-        _result(device, subject, one, wanted, request, progress)
-        for subject, one in zip(told, observed, strict=True)
-    ]
+    results, failure = _results(device, seen, wanted, request, progress)
     compared = [
         bench_results.comparison(device, measurands[0], other, (observed[0], one))
         for other, one in zip(measurands[1:], observed[1:], strict=True)
+        if observed[0].frames and one.frames
     ]
-    return results, [one for one in compared if one is not None]
+    return Measured(results, tuple(one for one in compared if one is not None), failure)
 
 
 def _observed(
@@ -165,60 +183,14 @@ def _observed(
     return [bench_rounds.describe(device, job) for job in jobs]
 
 
-@dataclass(frozen=True, slots=True)
-class _Subject:
-    """An artifact with the data it is judged by, and the sample it is fed while it is timed."""
-
-    measurand: Measurand
-    judged: tuple[Dataset, Metric] | None = None
-    samples: Path | None = None
-    notes: tuple[str, ...] = ()
+def _not_compared(
+    measurands: Sequence[Measurand], observed: Sequence[Observed], one: Observed
+) -> Iterator[str]:
+    if observed[0].frames:
+        yield from bench_results.not_compared(measurands[0], (observed[0], one))
 
 
-def _subject(device: Device, measurand: Measurand, request: Request, directory: Path) -> _Subject:
-    """Opens the data before anything is measured: what does not fit is told at once."""
-    if request.data is None:
-        return _Subject(measurand)
-    if not measurand.inputs:
-        measurand = accuracy.describe(device, measurand, request.threads)
-    judged = accuracy.open_dataset(
-        measurand,
-        request.data,
-        preprocess=request.preprocess,
-        metric=request.metric,
-        seed=request.seed,
-    )
-    accuracy.write_sample(judged[0], directory)
-    read = [note for note in judged[0].notes if not data_roles.is_about_choosing(note)]
-    notes = (*read, *_preprocess_note(measurand, request))
-    return _Subject(measurand, judged, directory, notes)
-
-
-def _linted(device: Device, subjects: Sequence[_Subject], request: Request) -> list[_Subject]:
-    """Adds the linter's warnings, looked for once per model: precisions see the same data."""
-    found: dict[str | None, tuple[str, ...]] = {}
-    told = []
-    for subject in subjects:
-        assert subject.judged is not None, "there is data"
-        model = subject.measurand.model_name
-        if model not in found:
-            found[model] = accuracy.lint(
-                device, subject.measurand, subject.judged[0], threads=request.threads
-            )
-        told.append(replace(subject, notes=(*subject.notes, *found[model])))
-    return told
-
-
-def _preprocess_note(measurand: Measurand, request: Request) -> Iterator[str]:
-    recorded = measurand.preprocess
-    if request.preprocess is not None and recorded not in (None, request.preprocess):
-        yield (
-            f"--preprocess {request.preprocess} was used; the artifact's manifest recorded"
-            f" {recorded}"
-        )
-
-
-def _job(subject: _Subject, request: Request) -> Frame:
+def _job(subject: Subject, request: Request) -> Frame:
     return bench_artifacts.job(
         subject.measurand,
         "measure",
@@ -228,40 +200,65 @@ def _job(subject: _Subject, request: Request) -> Frame:
     )
 
 
-def _result(
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What is known of an artifact beyond its times."""
+
+    accuracy: Accuracy | None = None
+    operators: tuple[OperatorTime, ...] | None = None
+    notes: tuple[str, ...] = ()
+    timing: dict[str, float] = field(default_factory=dict)
+
+
+def _results(
     device: Device,
-    subject: _Subject,
-    observed: Observed,
+    seen: Sequence[tuple[Subject, Observed]],
     wanted: Plan,
     request: Request,
     progress: Progress,
-) -> Result:
-    judged, operators = None, None
-    notes = subject.notes
+) -> tuple[tuple[Result, ...], DeviceError | None]:
+    """The results, and what ended the device before all of them were complete."""
+    failure = seen[0][1].failure
+    results = []
+    for subject, observed in seen:
+        judged = _Judged()
+        if failure is None:
+            try:
+                judged = _judge(device, subject, request, progress)
+            except DeviceError as error:
+                failure = error
+        result = bench_results.result(
+            device,
+            subject.measurand,
+            observed,
+            wanted,
+            threads=request.threads,
+            accuracy=judged.accuracy,
+            operators=judged.operators,
+            notes=(*subject.notes, *judged.notes),
+            timing=judged.timing,
+            failure=failure,
+        )
+        results.append(result)
+    return tuple(results), failure
+
+
+def _judge(device: Device, subject: Subject, request: Request, progress: Progress) -> _Judged:
     name = subject.measurand.path.name
-    start = time.monotonic()
+    judged = _Judged()
     if subject.judged is not None:
         progress(f"accuracy of {name}")
-        judged = accuracy.evaluate(
+        start = time.monotonic()
+        found = accuracy.evaluate(
             device, subject.measurand, *subject.judged, threads=request.threads
         )
-    accuracy_s = time.monotonic() - start
+        judged = _Judged(found, timing={"accuracy_s": time.monotonic() - start})
     if request.profile_ops and not device.untimed:
         progress(f"time per operator of {name}")
         operators = _operators(device, subject.measurand, request)
-        if operators is None:
-            notes = (*notes, f"{subject.measurand.runtime} does not tell the time per operator")
-    return bench_results.result(
-        device,
-        subject.measurand,
-        observed,
-        wanted,
-        threads=request.threads,
-        accuracy=judged,
-        operators=operators,
-        notes=notes,
-        timing={"accuracy_s": accuracy_s} if judged else {},
-    )
+        untold = f"{subject.measurand.runtime} does not tell the time per operator"
+        judged = replace(judged, operators=operators, notes=() if operators else (untold,))
+    return judged
 
 
 def _operators(
@@ -273,9 +270,19 @@ def _operators(
     return msgspec.convert(frames[-1]["operators"], tuple[OperatorTime, ...] | None)
 
 
-def _open(url: str) -> Device:
+def _open(url: str, stack: contextlib.ExitStack) -> Device:
+    """Opens a device; one that holds something open is a context manager, left with the stack."""
     device: Device = registry.target(url.partition("://")[0]).open(url)
+    if isinstance(device, contextlib.AbstractContextManager):
+        stack.enter_context(device)
     return device
+
+
+def _named(progress: Progress, device: Device, urls: Sequence[str]) -> Progress:
+    """Progress that says of which device it tells, where there are several."""
+    if len(urls) == 1:
+        return progress
+    return lambda message: progress(f"{device.url}: {message}")
 
 
 def check(artifacts: Sequence[str | Path], devices: Sequence[str], request: Request) -> None:

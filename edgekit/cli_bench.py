@@ -10,6 +10,7 @@ import click
 from edgekit import (
     bench_artifacts,
     benching,
+    failure,
     manifest,
     options,
     printing,
@@ -18,6 +19,8 @@ from edgekit import (
     streams,
 )
 from edgekit.commands import Command
+from edgekit.errors import DeviceError
+from edgekit.result_types import BenchReport
 from edgekit.types import DryRun
 
 
@@ -39,7 +42,7 @@ Examples:
     default=("local",),
     show_default=True,
     metavar="URL",
-    help="Where to measure; may be given several times.",
+    help="Where to measure: local, ssh://[user@]host[:port]; may be given several times.",
 )
 @click.option(
     "--threads",
@@ -81,17 +84,26 @@ def bench(
         plan = _plan(artifacts, devices, seed=common.seed, **wanted)
         printing.show(plan, printing.dry_run(plan), as_json=common.as_json)
         return
-    with streams.progress(common.verbosity) as say:
-        report = benching.bench(
-            artifacts,
-            devices=devices,
-            seed=common.seed,
-            force=common.force,
-            on_progress=say,
-            **wanted,
-        )
+    wanted |= {"devices": devices, "seed": common.seed, "force": common.force}
+    report, failed = _measured(artifacts, wanted, common.verbosity)
     rendered = printing_bench.bench(report, detailed=common.verbosity > 0)
     printing.show(report, rendered, as_json=common.as_json)
+    if failed:  # the report is the result, also as JSON, and says of itself that it is incomplete
+        failure.note(failed.message, failed.fix)
+        raise click.exceptions.Exit(failed.exit_code)
+
+
+def _measured(
+    artifacts: tuple[Path, ...], wanted: dict[str, Any], verbosity: int
+) -> tuple[BenchReport, DeviceError | None]:
+    """The report, and why it is incomplete where a device failed midway."""
+    try:
+        with streams.progress(verbosity) as say:
+            return benching.bench(artifacts, **wanted, on_progress=say), None
+    except DeviceError as error:
+        if error.report is None:
+            raise
+        return error.report, error
 
 
 def _plan(

@@ -138,8 +138,11 @@ def _known(kind: Kind, table: dict[str, registry.Backend]) -> Iterator[BackendSt
     for name, backend in table.items():
         lacking = registry.missing(backend)
         what = f"edgekit[{backend.extra}]" if backend.extra else "edgekit"
+        commands = registry.missing_commands(backend)
         detail = f"needs {', '.join(lacking)}: pip install '{what}'" if lacking else ""
-        yield BackendState(kind, name, not lacking, detail)
+        if commands:
+            detail = f"needs the program {', '.join(commands)}, which is not on PATH"
+        yield BackendState(kind, name, not lacking and not commands, detail)
 
 
 def _planned(kind: Kind, names: tuple[str, ...]) -> Iterator[BackendState]:

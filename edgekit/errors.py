@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from edgekit.check_types import CheckReport
+    from edgekit.result_types import BenchReport
 
 
 class EdgekitError(Exception):
@@ -97,7 +98,9 @@ class ParityError(UserError):
 
 
 class DeviceError(UserError):
-    """A device, or a runtime on it, that cannot be used."""
+    """A device, or a runtime on it, that cannot be used. `report`: what bench had measured."""
+
+    report: BenchReport | None = None
 
 
 class GateError(EdgekitError):

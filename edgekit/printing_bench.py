@@ -1,9 +1,9 @@
-"""How `edgekit bench` shows what was measured: one table per device, then what qualifies it."""
+"""How `edgekit bench` shows what was measured: one table, then what qualifies it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import RenderableType
@@ -42,11 +42,10 @@ def bench(report: BenchReport, *, detailed: bool = False) -> RenderableType:
         report: What was measured.
         detailed: Also throughput, percentiles, cold start and delegate.
     """
-    devices = dict.fromkeys(result.device.url for result in report.results)
     names = _short_names(report)
     details = [_detail_row(result, names) for result in report.results]
     return printing.stack(
-        *(_device_table(report, url, names) for url in devices),
+        *_tables(report, names),
         printing_claims.claims(report, names),
         printing.table(_DETAIL_COLUMNS, details) if detailed else None,
         *(_operators(result, names) for result in report.results if result.operators),
@@ -64,19 +63,44 @@ def _short_names(report: BenchReport) -> dict[str, str]:
     return {name: str(path.relative_to(shared)) for name, path in paths.items()}
 
 
-def _device_table(report: BenchReport, url: str, names: dict[str, str]) -> RenderableType:
-    results = [result for result in report.results if result.device.url == url]
-    found = {(c.baseline, c.candidate): c for c in report.comparison if c.device == url}
-    first = results[0].artifact.sha256
-    if printing_emulated.is_emulated(results):
+def _tables(report: BenchReport, names: dict[str, str]) -> Iterator[RenderableType]:
+    """What was timed in one table; C on emulated boards, with other figures, in another."""
+    boards = [one for one in report.results if printing_emulated.is_emulated(one)]
+    others = [one for one in report.results if not printing_emulated.is_emulated(one)]
+    if others:
+        yield _table(report, others, names)
+    if boards:
         columns = (_COLUMNS[0], _COLUMNS[2], *printing_emulated.COLUMNS)
-        counted = [
+        rows = [
             [_name(one, names), _accuracy(one.accuracy), *printing_emulated.cells(one)]
-            for one in results
+            for one in boards
         ]
-        return printing.table(columns, counted, title=_title(results[0].device))
-    rows = [_row(result, names, found.get((first, result.artifact.sha256))) for result in results]
-    return printing.table(_COLUMNS, rows, title=_title(results[0].device))
+        yield _placed(columns, rows, boards)
+
+
+def _table(report: BenchReport, results: Sequence[Result], names: dict[str, str]) -> RenderableType:
+    found = {(c.device, c.baseline, c.candidate): c for c in report.comparison}
+    first = report.results[0].artifact.sha256
+    rows = [
+        _row(result, names, found.get((result.device.url, first, result.artifact.sha256)))
+        for result in results
+    ]
+    return _placed(_COLUMNS, rows, results)
+
+
+def _placed(
+    columns: Sequence[tuple[str, bool]],
+    rows: Sequence[list[printing.Cell]],
+    results: Sequence[Result],
+) -> RenderableType:
+    """A row for each artifact and device; a device that is alone stands in the title."""
+    titles = {result.device.url: _title(result.device) for result in results}
+    if len(titles) == 1:
+        return printing.table(columns, rows, title=next(iter(titles.values())))
+    placed = [
+        [row[0], result.device.url, *row[1:]] for row, result in zip(rows, results, strict=True)
+    ]
+    return printing.table((columns[0], ("device", False), *columns[1:]), placed)
 
 
 def _title(device: DeviceInfo) -> str:
@@ -173,13 +197,16 @@ def _operators(result: Result, names: dict[str, str]) -> RenderableType:
 
 def _legend(report: BenchReport) -> Iterator[tuple[str, printing.Cell]]:
     latencies = [result.latency for result in report.results]
+    titles = dict.fromkeys(_title(result.device) for result in report.results)
+    if len(titles) > 1:
+        yield "devices", "\n".join(titles)
     yield "accuracy", " · ".join(dict.fromkeys(_measure(r.accuracy) for r in report.results))
     yield "latency", "\n".join(_efforts(report))
     if any(latency.contended for latency in latencies):
         yield "*", "contended: others disturbed the wall time; CPU time is shown where less"
     if report.comparison:
         yield "speed-up", "over the first artifact, interleaved; same: the interval includes 1"
-    if not printing_emulated.is_emulated(report.results):
+    if not all(map(printing_emulated.is_emulated, report.results)):
         yield "memory", "what the artifact adds to a process that has its runtime imported"
     yield from printing_emulated.legend(report.results)
     yield "units", "kB = 1000 bytes; – was not measured"
@@ -210,7 +237,10 @@ def _efforts(report: BenchReport) -> Iterator[str]:
     yield f"{runs} runs in {processes} processes each{within}"
     named = wide if len(wide) <= _MOST_NAMED else wide[: _MOST_NAMED - 1]
     names = _short_names(report)
-    yield from (f"{names[one.artifact.path]}: {one.latency.stopped}" for one in named)
+    several = len({one.device.url for one in report.results}) > 1
+    for one in named:
+        where = f" on {one.device.url}" if several else ""
+        yield f"{names[one.artifact.path]}{where}: {one.latency.stopped}"
     if others := wide[len(named) :]:
         yield f"{len(others)} more: interval up to ±{_width(others[0]) * 100:.1f} %"
 

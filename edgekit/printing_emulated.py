@@ -15,9 +15,9 @@ COLUMNS = (
 )
 
 
-def is_emulated(results: Sequence[Result]) -> bool:
-    """Whether results are of standalone C on a microcontroller."""
-    return all(result.footprint is not None for result in results)
+def is_emulated(result: Result) -> bool:
+    """Whether a result is of standalone C on a microcontroller."""
+    return result.footprint is not None
 
 
 def cells(result: Result) -> list[printing.Cell]:

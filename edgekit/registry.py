@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import shutil
 from importlib import metadata
 from types import ModuleType
 from typing import NamedTuple
@@ -18,11 +19,15 @@ from edgekit.errors import DeviceError, MissingExtra, UsageError, UserError
 
 
 class Backend(NamedTuple):
-    """Where a backend lives, the extra that brings its frameworks, and their import names."""
+    """Where a backend lives, the extra that brings its frameworks, and their import names.
+
+    `commands` are programs that it starts, which no extra brings.
+    """
 
     module: str
     extra: str | None
     needs: tuple[str, ...]
+    commands: tuple[str, ...] = ()
 
 
 class Format(NamedTuple):
@@ -95,9 +100,10 @@ RUNTIMES = {
 }
 TARGETS = {
     "local": Backend("edgekit.targets.local", None, ()),
+    "ssh": Backend("edgekit.targets.ssh", None, (), ("ssh",)),
     "qemu": Backend("edgekit.targets.qemu", None, ()),
 }
-PLANNED_TARGETS = ("ssh", "adb")
+PLANNED_TARGETS = ("adb",)
 
 _GROUPS = {
     "converter": (CONVERTERS, "edgekit.converters"),
@@ -115,6 +121,11 @@ def has_module(name: str) -> bool:
 def missing(backend: Backend) -> tuple[str, ...]:
     """The import names that a backend needs and this environment lacks."""
     return tuple(name for name in backend.needs if not has_module(name))
+
+
+def missing_commands(backend: Backend) -> tuple[str, ...]:
+    """The programs that a backend starts and this machine lacks."""
+    return tuple(name for name in backend.commands if shutil.which(name) is None)
 
 
 def exists(kind: str, name: str) -> bool:

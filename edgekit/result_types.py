@@ -16,7 +16,8 @@ class Replicate(Struct, frozen=True, kw_only=True):
 
     `samples_ns` are single inferences in order of size, at most 2000, evenly thinned. `median_s`
     and `min_s` are over all `runs`. CPU time is the whole process', per inference.
-    `involuntary_switches` counts while inferences were timed, for `elapsed_s`.
+    `involuntary_switches` counts while inferences were timed, for `elapsed_s`. Temperature and
+    throttling are those right after it.
     """
 
     import_s: float
@@ -36,6 +37,8 @@ class Replicate(Struct, frozen=True, kw_only=True):
     clock: str
     peak_delta_bytes: int | None
     anonymous_bytes: int | None
+    temperature_after_c: float | None = None
+    throttled_after: bool | None = None
 
 
 class Latency(Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ from typing import Any
 
 from edgekit import hashing
 from edgekit.errors import DataError, EdgekitError
+
+_ALONE = threading.RLock()
+"""Devices are driven by threads. The user's code is not asked to bear that, and file descriptor 1
+is the whole process'."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,8 @@ def load(spec: str) -> UserFunction:
     parts = split(spec)
     assert parts is not None, spec
     path, name = parts
-    module = _execute(path)
+    with _ALONE:
+        module = _execute(path)
     function = getattr(module, name, None)
     if not callable(function):
         found = [key for key, value in vars(module).items() if _is_own(module, key, value)]
@@ -68,7 +74,7 @@ def load(spec: str) -> UserFunction:
 def guarded(path: Path, what: str) -> Iterator[None]:
     """Runs user code: prints go to stderr, exceptions become a DataError with their line."""
     try:
-        with _prints_to_stderr():
+        with _ALONE, _prints_to_stderr():
             yield
     except EdgekitError:
         raise

@@ -11,16 +11,14 @@ import json
 import os
 import secrets
 import select
-import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import IO
 
 from edgekit.errors import DeviceError, UserError
-from edgekit.targets import Frame, OnFrame, runner_error
+from edgekit.targets import Frame, OnFrame, children, runner_error
 from edgekit.targets.runner.protocol import PREFIX
 
 Death = Callable[[int, str], UserError]
@@ -61,44 +59,17 @@ def hold(
         RunnerBug: The runner raised what it should not.
     """
     token = secrets.token_hex(8)
-    with tempfile.TemporaryFile() as log, child(command, log) as runner:
-        _send(runner, {**job, "token": token})
-        for frame in _frames(runner, f"{PREFIX}{token} ".encode(), silence_s, what):
+    with (
+        tempfile.TemporaryFile() as log,
+        children.child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log) as child,
+    ):
+        _send(child, {**job, "token": token})
+        for frame in _frames(child, f"{PREFIX}{token} ".encode(), silence_s, what):
             if frame.get("done"):
                 return
             _refuse(frame, what)
             on_frame(frame)
-        raise death(runner.wait(), last_words(log))
-
-
-@contextlib.contextmanager
-def child(
-    command: Sequence[str], log: IO[bytes], *, directory: Path | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A process with pipes to its input and output, which ends with the block.
-
-    Args:
-        command: An argument list.
-        log: Takes its standard error.
-        directory: Its working directory; default: this one.
-    """
-    started = subprocess.Popen(
-        command,
-        cwd=directory,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        start_new_session=True,  # Ctrl-C goes to the parent alone, which then ends the child
-    )
-    try:
-        yield started
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(started.pid, signal.SIGKILL)
-        started.wait()
-        for stream in (started.stdin, started.stdout):
-            with contextlib.suppress(BrokenPipeError):
-                stream.close()  # type: ignore[union-attr]
+        raise death(child.wait(), last_words(log))
 
 
 def _send(child: subprocess.Popen[bytes], job: Frame) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from edgekit.errors import DeviceError
-from edgekit.targets import conversation, cortex_tools
+from edgekit.targets import children, conversation, cortex_tools
 from edgekit.targets.cortex_boards import Board
 
 SHIFT = 8
@@ -149,6 +149,12 @@ def _started(
     ]  # fmt: skip
     with (
         tempfile.TemporaryFile() as log,
-        conversation.child(command, log, directory=program.parent) as process,
+        children.child(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            directory=program.parent,
+        ) as process,
     ):
         yield _Emulated(process, log, what, silence_s)

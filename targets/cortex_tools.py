@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgekit.errors import DeviceError
-from edgekit.targets import conversation
+from edgekit.targets import children
 
 COMPILER = "arm-none-eabi-gcc"
 SIZE = "arm-none-eabi-size"
@@ -57,7 +57,13 @@ def run(command: Sequence[str], directory: Path, what: str) -> Done:
     """
     with (
         tempfile.TemporaryFile() as log,
-        conversation.child(command, log, directory=directory) as started,
+        children.child(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            directory=directory,
+        ) as started,
     ):
         try:
             output, _ = started.communicate(timeout=LIMIT_S)

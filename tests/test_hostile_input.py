@@ -701,7 +701,7 @@ NAMED = {
         files.nothing, f"{BENCH} --target host-openvino", ("takes openvino artifacts",)
     ),
     "device that cannot be reached yet": Case(
-        files.nothing, f"{BENCH} --device ssh://pi", ("cannot reach ssh:// devices yet",)
+        files.nothing, f"{BENCH} --device adb://pi", ("cannot reach adb:// devices yet",)
     ),
     "unknown kind of device": Case(
         files.nothing, f"{BENCH} --device pigeon://x", ("device 'pigeon'", "known: local")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import traceback
-from typing import Any
+from typing import Any, Optional
 
 from . import protocol
 
@@ -30,6 +31,8 @@ def main() -> None:
     except protocol.RunnerError as error:
         body = {"message": error.message, "fix": error.fix, "about": error.about}
         channel.send({"error": body})
+    except OSError as error:
+        channel.send(_refusal(error) or {"bug": traceback.format_exc()})
     except Exception:  # whatever it is, the client has to hear of it
         channel.send({"bug": traceback.format_exc()})
     channel.send({"done": True})
@@ -38,6 +41,14 @@ def main() -> None:
 
 def _run(job: dict[str, Any], channel: protocol.Channel) -> None:
     importlib.import_module(_MODULES[job["kind"]], __package__).run(job, channel)
+
+
+def _refusal(error: OSError) -> Optional[dict[str, Any]]:
+    """What the device refused for want of space; None for anything else, which is a bug."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    message = "no space is left for the outputs on the device: " + str(error.strerror)
+    return {"error": {"message": message, "fix": "free some space there", "about": "device"}}
 
 
 if __name__ == "__main__":

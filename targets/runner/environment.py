@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Optional
 
+from . import heat
 from .protocol import Channel
 
 _CPU = Path("/sys/devices/system/cpu")
@@ -31,6 +32,8 @@ def describe() -> dict[str, Any]:
         "governor": _governor(),
         "load_1min": round(load, 2),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "temperature_c": heat.temperature_c(),
+        "throttled": heat.is_held_down(),
         "system": platform.system() + " " + platform.release(),
         "virtual": _is_virtual(),
         "versions": {"python": platform.python_version(), **versions("numpy")},

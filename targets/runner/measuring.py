@@ -7,7 +7,7 @@ import statistics
 import time
 from typing import Any
 
-from . import environment, loading, memory, timing
+from . import environment, heat, loading, memory, timing
 from .protocol import Channel
 
 SAMPLES_SENT = 2000
@@ -69,11 +69,13 @@ def _measure(
     }
     timed = timing.sample(session, warm.median_ns, job["least_runs"], job["least_s"], job["most_s"])
     gc.enable()
+    after = {"temperature_after_c": heat.temperature_c(), "throttled_after": heat.is_held_down()}
     channel.send(
         {
             "frame": "measured",
             **cold,
             **kept,
+            **after,
             "first_inference_s": first_inference_s,
             "warm_up_runs": warm.runs,
             "warm_up_stable": warm.stable,

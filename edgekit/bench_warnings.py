@@ -1,0 +1,74 @@
+"""What qualifies a measurement: where it was taken, and in what state the machine was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from edgekit import hardware
+from edgekit.bench_artifacts import Measurand
+from edgekit.errors import ProfileError
+from edgekit.result_types import Replicate
+from edgekit.targets import Device, Frame
+
+HOT_C = 80.0
+"""Where a Raspberry Pi begins to lower its clock, and most others are about to."""
+
+
+def of(
+    device: Device,
+    measurand: Measurand,
+    machine: Frame,
+    replicates: list[Replicate],
+    threads: int,
+) -> Iterator[str]:
+    """What a reader has to know before believing the figures."""
+    target = measurand.target
+    if elsewhere(device, measurand):
+        yield (
+            f"made for {target} and measured on this machine ({machine['cpu'] or 'unknown CPU'}):"
+            f" latency and memory say nothing about a {target}"
+        )
+    yield from _another_processor(device, target, machine)
+    usable = machine["cpu_quota_cores"] or machine["usable_cores"]
+    if usable is not None and threads > usable:
+        yield f"{threads} threads share {usable:g} cores: they wait for each other"
+    if replicates and not any(replicate.warm_up_stable for replicate in replicates):
+        yield "no warm-up became stable: a longer --budget gives it more time"
+    if replicates:
+        yield from _state(machine, replicates)
+
+
+def elsewhere(device: Device, measurand: Measurand) -> bool:
+    """Whether an artifact for another machine was measured on this one."""
+    target = measurand.target
+    return device.is_this_machine and target is not None and not target.startswith("host")
+
+
+def _another_processor(device: Device, target: str | None, machine: Frame) -> Iterator[str]:
+    """A device of another kind than the artifact was made for can still run it."""
+    if device.is_this_machine or target is None:
+        return
+    try:
+        wanted = hardware.load(target).hardware.arch
+    except ProfileError:  # a file of the user's that is not here
+        return
+    if wanted is not None and wanted != machine["arch"]:
+        yield (
+            f"made for {target} ({wanted}) and measured on a {machine['arch']}: latency and memory"
+            f" say nothing about a {target}"
+        )
+
+
+def _state(machine: Frame, replicates: Sequence[Replicate]) -> Iterator[str]:
+    """Clock and heat, before the first process and after each."""
+    governor = machine["governor"]
+    if governor not in (None, "performance"):
+        yield (
+            f"the CPU's governor is {governor}, which may change the clock while it is measured:"
+            " cpupower frequency-set -g performance"
+        )
+    if machine["throttled"] or any(one.throttled_after for one in replicates):
+        yield "the processor was throttled by heat or a weak supply: the latency is too high"
+    known = [one.temperature_after_c for one in replicates if one.temperature_after_c is not None]
+    if known and max(known) >= HOT_C:
+        yield f"the processor was at {max(known):.0f} °C: it may be throttled, cool it"
