@@ -1,0 +1,36 @@
+"""What edgekit offers against a bad layer; only options that there are."""
+
+from __future__ import annotations
+
+from edgekit.compare_types import Compared, Layer
+
+_LADDER = (
+    "convert it again with --max-drop (such as 1%): the worst layers are kept in float until the"
+    " accuracy holds"
+)
+_CALIBRATION = (
+    "calibrate on samples like those that the model will see (the calib role of --data), and"
+    " convert with --max-drop (such as 1%): other ranges are tried, then the worst layers are kept"
+    " in float"
+)
+
+
+def suggestion(artifact: Compared, layer: Layer) -> str:
+    """What to do about the first bad layer of an artifact."""
+    kinds = {cause.kind for cause in layer.causes}
+    if artifact.format not in ("tflite", "openvino"):
+        return (
+            f"edgekit cannot keep '{layer.name}' of this {artifact.format} artifact in float:"
+            " exclude it in the tool that quantized it, or convert the float model with edgekit,"
+            " --precision int8 and --max-drop"
+        )
+    if "not-finite" in kinds:
+        return "use --precision fp32"
+    if artifact.precision == "int4-weight" or "few-weight-levels" in kinds:
+        return "use --precision int8-weight"
+    if artifact.precision not in ("int8", "int16x8", None):
+        return f"use --precision fp16 instead of {artifact.precision}"
+    if kinds & {"range-clipped", "few-levels"}:
+        sixteen = ", or use --precision int16x8" if artifact.format == "tflite" else ""
+        return _CALIBRATION + sixteen
+    return _LADDER
