@@ -21,7 +21,7 @@ def warnings(report: CompareReport) -> Iterator[str]:
     else:
         yield from _accuracy(report.accuracy)
     if report.rerun is not None:
-        yield _rerun(report.rerun)
+        yield of_rerun(report.rerun)
     if ran_in_bfloat16(report.reference):
         yield (
             "the reference itself ran in bfloat16; without INFERENCE_PRECISION_HINT=f32 OpenVINO"
@@ -61,7 +61,8 @@ def _accuracy(change: AccuracyChange) -> Iterator[str]:
         yield (f"classes that lost more than chance explains: {named}{more}; a total can hide that")
 
 
-def _rerun(rerun: Rerun) -> str:
+def of_rerun(rerun: Rerun) -> str:
+    """Whether bfloat16 explains the difference, with the hint that takes it away."""
     hint = "INFERENCE_PRECISION_HINT=f32"
     figures = (
         f"{units.significant(rerun.as_it_ran_max_abs)} as it ran,"

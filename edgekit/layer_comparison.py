@@ -42,8 +42,8 @@ OWN_LOSS_DB = 6.0
 noise power."""
 EXACT_DB = 60.0
 """What an input that is no worse than this counts as."""
-MISTAKEN_DB, RECOVERED_DB = 3.0, 15.0
-"""A tensor below the first, all of whose readers are better by the second, is another tensor."""
+MISTAKEN_DB, HEALTHY_DB = 3.0, 20.0
+"""A tensor below the first, all of whose readers are above the second, is another tensor."""
 
 Progress = Callable[[str], None]
 
@@ -92,7 +92,7 @@ def compare(task: Task, progress: Progress) -> LayerReport:
         progress(f"comparing {len(matches)} layers on {_count(task.samples)} samples")
         expected = _trace(one, [match.reference for match in matches])
         found = _trace(other, [match.artifact for match in matches])
-        axis = 1 if task.reference.about.format == "onnx" else -1
+        axis = 0 if task.reference.about.format == "onnx" else -1
         pairs = [
             (match, _sums(match, other.taps[match.artifact], axis, expected, found))
             for match in matches
@@ -154,8 +154,8 @@ def _without_mistakes(
     """Leaves out pairs that cannot be the same tensor.
 
     A rewritten graph keeps names for tensors that hold something else: then whatever reads the
-    tensor is far better, or a later tensor stands for the same one of the reference, and far
-    better. Noise does not vanish so.
+    tensor is healthy, or a later tensor stands for the same one of the reference, and is healthy.
+    Noise does not vanish so.
     """
     known = {match.artifact: sums.difference.sqnr_db for match, sums in pairs}
     readers: dict[int, list[float]] = {}
@@ -169,10 +169,10 @@ def _without_mistakes(
     for match, sums in pairs:
         own = known[match.artifact]
         after = readers.get(match.artifact, [])
-        recovered = own < MISTAKEN_DB and after and min(after) > own + RECOVERED_DB
-        if recovered or later[match.reference] > own + RECOVERED_DB:
+        healthy = [min(after) if after else own, later[match.reference]]
+        if own < MISTAKEN_DB and max(healthy) > HEALTHY_DB:
             tap = taps[match.artifact]
-            why = "its name leads to a tensor that holds something else: what reads it agrees"
+            why = "the tensor it seems to be holds something else: what reads it agrees"
             mistaken.append(Unmatched(tap.name, tap.kind, why))
         else:
             kept.append((match, sums))

@@ -27,6 +27,9 @@ DOUBTFUL_DB = 6.0
 """Below this, a match by name is given up for one that is better by BETTER_DB."""
 BETTER_DB = 15.0
 
+NEVER_FUSED = frozenset({"concat", "conv", "deconv", "dense", "maxpool", "mean", "softmax"})
+"""Families that begin anew: what comes before them is never fused into them."""
+
 _NUMBERED = re.compile(r"(?<=[A-Za-z])\d+$")
 Array = NDArray[Any]
 
@@ -150,9 +153,12 @@ class _Matcher:
             while at is not None and at not in found:
                 found[at] = None
                 readers = self._consumers.get(at, [])
-                alone = len(readers) == 1 and self._reference[readers[0]].inputs == (at,)
-                at = readers[0] if alone else None
+                at = readers[0] if len(readers) == 1 and self._fuses(at, readers[0]) else None
         return list(found)
+
+    def _fuses(self, at: int, reader: int) -> bool:
+        other = self._reference[reader]
+        return other.inputs == (at,) and other.family not in NEVER_FUSED
 
     def _alike(self, at: int) -> _Candidate | None:
         """The tap with the same values, among those that come after the matched inputs."""

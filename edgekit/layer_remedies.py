@@ -15,6 +15,12 @@ _CALIBRATION = (
 )
 
 
+_OTHER_WEIGHTS = (
+    "its weights are not the reference's: convert the reference again; if that does not help, add"
+    " --max-drop (such as 1%), which keeps the worst layers in float"
+)
+
+
 def suggestion(artifact: Compared, layer: Layer) -> str:
     """What to do about the first bad layer of an artifact."""
     kinds = {cause.kind for cause in layer.causes}
@@ -26,6 +32,8 @@ def suggestion(artifact: Compared, layer: Layer) -> str:
         )
     if "not-finite" in kinds:
         return "use --precision fp32"
+    if "scaled-channel" in kinds:
+        return _OTHER_WEIGHTS
     if artifact.precision == "int4-weight" or "few-weight-levels" in kinds:
         return "use --precision int8-weight"
     if artifact.precision not in ("int8", "int16x8", None):

@@ -1,8 +1,8 @@
-"""Looks into `.tflite` models: every activation, as LiteRT's reference kernels compute it.
+"""Looks into `.tflite` models: every activation, as LiteRT's built-in kernels compute it.
 
 For workers (`edgekit.workers.Worker("edgekit.layer_tflite:Layers", …)`). XNNPACK keeps no inner
-tensor, so that values are the reference kernels', which round the last bit otherwise here and
-there; the comparison says how far the outputs of both are apart.
+tensor, so that values are those of LiteRT's own kernels, which round the last bit otherwise here
+and there; the comparison says how far the outputs of both are apart.
 """
 
 from __future__ import annotations

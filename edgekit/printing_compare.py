@@ -183,12 +183,14 @@ def _verdict(report: LayerReport) -> Iterator[tuple[str, str]]:
     if first is None:
         yield "first bad layer", "none: no layer is clearly worse than what it is computed from"
     else:
-        yield "first bad layer", f"{short(first.name)} ({first.kind}, {first.sqnr_db:.1f} dB)"
+        stands_for = f", the reference's {short(first.reference)}" * (first.reference != first.name)
+        what = f"{first.kind}, {first.sqnr_db:.1f} dB"
+        yield "first bad layer", f"{short(first.name)} ({what}){stands_for}"
         causes = [f"{cause.kind}: {cause.evidence}" for cause in first.causes]
         yield "likely cause", "\n".join(causes) or "not known: no figure speaks for one"
         yield "what helps", report.suggestion or ""
     if report.unmatched:
-        yield "not compared", f"{len(report.unmatched)} tensors without a counterpart (-v)"
+        yield "not compared", f"{_tensors(len(report.unmatched))} without a counterpart (-v)"
     if report.kernels_max_abs:
         steps = report.kernels_max_steps
         told = f", {units.significant(steps, 2)} quantization steps" if steps else ""
@@ -197,6 +199,10 @@ def _verdict(report: LayerReport) -> Iterator[tuple[str, str]]:
             f" as shipped by at most {_figure(report.kernels_max_abs)}{told}"
         )
         yield "kernels", line
+
+
+def _tensors(count: int) -> str:
+    return f"{count} tensor{'s' * (count != 1)}"
 
 
 def _figure(value: float) -> str:
