@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from edgekit import tflite_file
 from edgekit.chunks import Arrays
 from edgekit.compare_sides import Side
 from edgekit.data_checks import shape_text
@@ -59,6 +58,8 @@ def steps(side: Side) -> dict[str, float]:
     found = {spec.name: spec.scale for spec in side.outputs if spec.scale is not None}
     if side.about.format != "tflite":
         return found
+    from edgekit import tflite_file  # noqa: PLC0415 brings LiteRT's schema, for .tflite only
+
     model = tflite_file.read(Path(side.about.path))
     graph = model.main
     tensors = dict(zip((graph.tensors[index].name for index in graph.outputs), graph.outputs))  # noqa: B905 one for each

@@ -29,10 +29,11 @@ from edgekit.layer_values import Values
 from edgekit.workers import Worker, scratch
 
 LAYER_SAMPLES = 32
+FEWEST_SAMPLES = 4
+MOST_BYTES = 1 << 30
+"""Of values on disk, for each model: large ones are looked at on fewer samples, which is said."""
 PROBES = 2
 """Samples on which tensors are matched: all of them are held for these."""
-MOST_BYTES = 1 << 30
-"""Of values on disk, for each model."""
 
 BAD_DB = {True: 20.0, False: 40.0}
 """A layer's SQNR is low below this: for artifacts with integers, and for float ones. Healthy int8
@@ -64,8 +65,8 @@ class Task:
 class _Open:
     worker: Worker
     taps: Sequence[Tap]
-    samples: Path
-    probes: Path
+    samples: Arrays
+    directory: Path
 
 
 def compare(task: Task, progress: Progress) -> LayerReport:
@@ -89,9 +90,10 @@ def compare(task: Task, progress: Progress) -> LayerReport:
         matches, unmatched = layer_matching.match(
             _taps(one), _taps(other), task.ports.inputs, task.ports.outputs
         )
-        progress(f"comparing {len(matches)} layers on {_count(task.samples)} samples")
-        expected = _trace(one, [match.reference for match in matches])
-        found = _trace(other, [match.artifact for match in matches])
+        count = _affordable(other.taps, matches, _count(task.samples))
+        progress(f"comparing {len(matches)} layers on {count} samples")
+        expected = _trace(one, count, sorted({match.reference for match in matches}))
+        found = _trace(other, count, sorted({match.artifact for match in matches}))
         axis = 0 if task.reference.about.format == "onnx" else -1
         pairs = [
             (match, _sums(match, other.taps[match.artifact], axis, expected, found))
@@ -99,7 +101,8 @@ def compare(task: Task, progress: Progress) -> LayerReport:
         ]
         kernels = _kernels(task, other.taps, found)
     pairs, mistaken = _without_mistakes(pairs, other.taps)
-    return _report(task, one.taps, other.taps, pairs, (*unmatched, *mistaken), kernels)
+    unmatched = [*unmatched, *mistaken]
+    return _report(task, count, (one.taps, other.taps), pairs, unmatched, kernels)
 
 
 @contextmanager
@@ -109,10 +112,7 @@ def _opened(side: Side, samples: Arrays, directory: Path, trust: bool) -> Iterat
         answer = _call(
             worker, "open", path=str(Path(path).absolute()), options=side.options, trust=trust
         )
-        whole, probes = directory / "samples", directory / "probes"
-        chunks.write(whole, [samples])
-        chunks.write(probes, [{name: array[:PROBES] for name, array in samples.items()}])
-        yield _Open(worker, msgspec.convert(answer, tuple[Tap, ...]), whole, probes)
+        yield _Open(worker, msgspec.convert(answer, tuple[Tap, ...]), samples, directory)
 
 
 def _call(worker: Worker, method: str, **arguments: object) -> object:
@@ -123,18 +123,22 @@ def _call(worker: Worker, method: str, **arguments: object) -> object:
 
 
 def _taps(side: _Open) -> Taps:
-    values = side.probes.with_name("probed")
-    _call(side.worker, "trace", samples=str(side.probes), values=str(values))
-    return Taps(side.taps, Values(values))
+    return Taps(side.taps, _trace(side, PROBES, None))
 
 
-def _trace(side: _Open, wanted: Sequence[int]) -> Values:
-    values = side.samples.with_name("values")
-    _call(
-        side.worker, "trace", samples=str(side.samples), values=str(values),
-        wanted=sorted(set(wanted)),
-    )  # fmt: skip
+def _trace(side: _Open, count: int, wanted: Sequence[int] | None) -> Values:
+    """The values of some taps, or of all, on the first samples."""
+    samples, values = side.directory / f"samples-{count}", side.directory / f"values-{count}"
+    chunks.write(samples, [{name: array[:count] for name, array in side.samples.items()}])
+    _call(side.worker, "trace", samples=str(samples), values=str(values), wanted=wanted)
     return Values(values)
+
+
+def _affordable(taps: Sequence[Tap], matches: Sequence[Match], count: int) -> int:
+    """How many samples to look at: all, or as many as leave room on the disk."""
+    shapes = [taps[match.artifact].shape for match in matches]
+    sample_bytes = sum(4 * math.prod(size or 1 for size in shape[1:]) for shape in shapes)
+    return min(count, max(FEWEST_SAMPLES, MOST_BYTES // max(1, sample_bytes)))
 
 
 def _sums(match: Match, tap: Tap, axis: int, expected: Values, found: Values) -> PairSums:
@@ -181,22 +185,20 @@ def _without_mistakes(
 
 def _report(
     task: Task,
-    references: Sequence[Tap],
-    taps: Sequence[Tap],
+    count: int,
+    taps: tuple[Sequence[Tap], Sequence[Tap]],
     pairs: Sequence[Pair],
-    unmatched: tuple[Unmatched, ...],
+    unmatched: Sequence[Unmatched],
     kernels: tuple[float | None, float | None],
 ) -> LayerReport:
     known = {match.artifact: sums.difference.sqnr_db for match, sums in pairs}
-    quantized = any(tap.step is not None for tap in taps)
-    layers = tuple(
-        _layer(match, sums, references, taps, known, BAD_DB[quantized]) for match, sums in pairs
-    )
+    bad_db = BAD_DB[any(tap.step is not None for tap in taps[1])]
+    layers = tuple(_layer(match, sums, *taps, known, bad_db) for match, sums in pairs)
     first = next((layer for layer in layers if layer.bad), None)
     return LayerReport(
-        samples=_count(task.samples),
+        samples=count,
         layers=layers,
-        unmatched=unmatched,
+        unmatched=tuple(unmatched),
         first_bad=first.name if first else None,
         kernels_max_abs=kernels[0],
         kernels_max_steps=kernels[1],
@@ -256,6 +258,7 @@ def _kernels(task: Task, taps: Sequence[Tap], found: Values) -> tuple[float | No
         if shipped is None or not found.has(at):
             continue
         values = found.all_of(at)
+        shipped = shipped[: len(values)]
         for axes in forms(shipped.shape, values.shape)[:1]:
             sums = DifferenceSums()
             sums.add(shipped, arranged(values, axes, shipped.shape))

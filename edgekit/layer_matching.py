@@ -31,6 +31,7 @@ NEVER_FUSED = frozenset({"concat", "conv", "deconv", "dense", "maxpool", "mean",
 """Families that begin anew: what comes before them is never fused into them."""
 
 _NUMBERED = re.compile(r"(?<=[A-Za-z])\d+$")
+_COPIED = re.compile(r"_\d+$")
 Array = NDArray[Any]
 
 
@@ -130,7 +131,11 @@ class _Matcher:
         return self._best(at, self._chains(self._like(at))), "structure"
 
     def _like(self, at: int) -> Iterator[int]:
-        """Taps of the reference that do the same to what the inputs were matched with."""
+        """Taps of the reference that do the same to what the inputs were matched with.
+
+        Or to what may be fused with that: with noise about, the wrong link of a chain may have been
+        the closest.
+        """
         tap = self._artifact[at]
         sources = {self._matched[one] for one in tap.inputs if one in self._matched}
         if not sources or len(sources) != len({*tap.inputs}):
@@ -138,11 +143,13 @@ class _Matcher:
         if tap.family == "quantize":
             yield from sources
             return
-        for candidate in sorted(
-            {one for source in sources for one in self._consumers.get(source, ())}
-        ):
+        chains = [set(self._chains([source])) for source in sources]
+        readers = {
+            reader for chain in chains for link in chain for reader in self._consumers.get(link, ())
+        }
+        for candidate in sorted(readers):
             other = self._reference[candidate]
-            if other.family == tap.family and sources <= set(other.inputs):
+            if other.family == tap.family and all(chain & {*other.inputs} for chain in chains):
                 yield candidate
 
     def _chains(self, heads: Iterable[int]) -> list[int]:
@@ -198,9 +205,16 @@ class _Matcher:
 
 
 def _spellings(name: str) -> set[str]:
-    """A name as converters write it: with and without the number of an output or a copy."""
+    """A name as converters write it: with and without the number of an output or a copy.
+
+    Keras 3 numbers every scope of a graph that it traces: model_1/conv_1/Relu for model/conv/Relu.
+    """
     plain = name.removesuffix(":0")
-    return {plain, _NUMBERED.sub("", plain)}
+    *scopes, last = plain.split("/")
+    found = {plain, _NUMBERED.sub("", plain)}
+    if scopes and all(_COPIED.search(scope) for scope in scopes):
+        found |= {"/".join([*(_COPIED.sub("", scope) for scope in scopes), last])}
+    return found
 
 
 def _reversed(names: Mapping[str, str]) -> dict[str, str]:

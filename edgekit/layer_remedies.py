@@ -20,6 +20,9 @@ _OTHER_WEIGHTS = (
     " --max-drop (such as 1%), which keeps the worst layers in float"
 )
 
+_NEXT = {"int4-weight": "int8-weight", "fp16": "fp32"}
+"""The precision that loses less than one without calibration; fp16 for all others."""
+
 
 def suggestion(artifact: Compared, layer: Layer) -> str:
     """What to do about the first bad layer of an artifact."""
@@ -30,14 +33,10 @@ def suggestion(artifact: Compared, layer: Layer) -> str:
             " exclude it in the tool that quantized it, or convert the float model with edgekit,"
             " --precision int8 and --max-drop"
         )
-    if "not-finite" in kinds:
-        return "use --precision fp32"
     if "scaled-channel" in kinds:
         return _OTHER_WEIGHTS
-    if artifact.precision == "int4-weight" or "few-weight-levels" in kinds:
-        return "use --precision int8-weight"
     if artifact.precision not in ("int8", "int16x8", None):
-        return f"use --precision fp16 instead of {artifact.precision}"
+        return f"use --precision {_NEXT.get(artifact.precision, 'fp16')}"
     if kinds & {"range-clipped", "few-levels"}:
         sixteen = ", or use --precision int16x8" if artifact.format == "tflite" else ""
         return _CALIBRATION + sixteen

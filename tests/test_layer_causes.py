@@ -1,4 +1,4 @@
-"""What figures are taken for a layer's likely cause: planted, one at a time, and none where healthy."""
+"""What figures are taken for a layer's cause: planted one at a time, and none where healthy."""
 
 from __future__ import annotations
 
