@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from edgekit import streams
 from edgekit.compare_types import Layer, LayerReport
+from edgekit.intervals import SQNR_CAP_DB
 
 MARK = "<!-- edgekit compare -->"
 WIDTH, HEIGHT = 900, 420
@@ -53,8 +54,8 @@ def svg(report: LayerReport, title: str) -> str:
 
 
 def _limits(layers: Sequence[Layer]) -> tuple[float, float]:
-    """Whole tens around what there is, at least from 0 to 40 dB."""
-    shown = [_shown(layer.sqnr_db) for layer in layers] or [0.0]
+    """Whole tens around what there is, at least from 0 to 40 dB; equal tensors stand at the top."""
+    shown = [_shown(one.sqnr_db) for one in layers if one.sqnr_db < SQNR_CAP_DB] or [0.0]
     low = min(0.0, 10 * (min(shown) // 10))
     return low, max(40.0, 10 * -(-max(shown) // 10))
 
@@ -93,7 +94,7 @@ def _across(at: int, count: int) -> float:
 
 
 def _down(sqnr_db: float, low: float, high: float) -> float:
-    return TOP + (HEIGHT - TOP - BOTTOM) * (high - _shown(sqnr_db)) / (high - low)
+    return TOP + (HEIGHT - TOP - BOTTOM) * (high - min(high, _shown(sqnr_db))) / (high - low)
 
 
 def _text(text: str) -> str:
