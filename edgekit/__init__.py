@@ -8,17 +8,19 @@ if TYPE_CHECKING:
     from edgekit import errors
     from edgekit.benching import bench
     from edgekit.checking import check
+    from edgekit.comparing import compare
     from edgekit.compressing import compress
     from edgekit.conversion import convert
     from edgekit.inspection import inspect as load
 
     __version__: str
 
-__all__ = ["__version__", "bench", "check", "compress", "convert", "errors", "load"]
+__all__ = ["__version__", "bench", "check", "compare", "compress", "convert", "errors", "load"]
 
 _HOMES = {
     "bench": ("edgekit.benching", "bench"),
     "check": ("edgekit.checking", "check"),
+    "compare": ("edgekit.comparing", "compare"),
     "compress": ("edgekit.compressing", "compress"),
     "convert": ("edgekit.conversion", "convert"),
     "load": ("edgekit.inspection", "inspect"),

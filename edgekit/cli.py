@@ -23,6 +23,7 @@ COMMANDS = {
     "compress": ("edgekit.cli_compress", "compress", "Make a model smaller by a recipe."),
     "convert": ("edgekit.cli_convert", "convert", "Write an artifact for a target, and prove it."),
     "bench": ("edgekit.cli_bench", "bench", "Measure artifacts: latency, memory, accuracy."),
+    "compare": ("edgekit.cli_compare", "compare", "How an artifact differs, and in which layer."),
     "check": ("edgekit.cli_check", "check", "Pass or fail, for CI: budgets and a baseline."),
     "baseline": ("edgekit.cli_baseline", "baseline", "Stored results that check compares with."),
     "run": ("edgekit.cli_run", "run", "The whole chain of an edgekit.toml, where it changed."),

@@ -165,6 +165,29 @@ def mcnemar_exact(b: int, c: int) -> float:
     return float(min(1.0, 2 * tail / 2**n))
 
 
+def paired_change_interval(lost: int, won: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """The interval of how far a proportion changed, for two models on the same samples.
+
+    Source: Bonett and Price, "Adjusted Wald Confidence Interval for a Difference of Binomial
+    Proportions Based on Paired Data", 2012: one sample is added to each of the two counts.
+
+    Args:
+        lost: Samples that only the first model gets right.
+        won: Samples that only the second model gets right.
+        n: All samples, at least 1.
+        level: The confidence, between 0 and 1.
+
+    Returns:
+        Bounds of second − first, within −1…1.
+    """
+    assert 0 <= lost + won <= n, (lost, won, n)
+    assert n > 0, "a change of nothing has no interval"
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    fallen, risen = (lost + 1) / (n + 2), (won + 1) / (n + 2)
+    half = z * math.sqrt((fallen + risen - (risen - fallen) ** 2) / (n + 2))
+    return max(-1.0, risen - fallen - half), min(1.0, risen - fallen + half)
+
+
 def sqnr_db(reference: ArrayLike, test: ArrayLike) -> float:
     """Signal-to-quantization-noise ratio in decibels: 10·log10(Σ ref² / Σ (ref − test)²).
 

@@ -98,6 +98,13 @@ RUNTIMES = {
     "openvino": Backend("edgekit.targets.runner.openvino", "openvino", ("openvino",)),
     "onnxruntime": Backend("edgekit.targets.runner.onnxruntime", "onnx", ("onnxruntime",)),
 }
+LAYERS = {
+    "keras": Backend("edgekit.layer_keras", "tensorflow", ("tensorflow", "tf_keras", "h5py")),
+    "litert": Backend("edgekit.layer_tflite", None, ("ai_edge_litert",)),
+    "openvino": Backend("edgekit.layer_openvino", "openvino", ("openvino",)),
+    "onnxruntime": Backend("edgekit.layer_onnx", "onnx", ("onnx", "onnxruntime")),
+}
+"""What looks into models, by the runtime that runs them; for `compare --layers`."""
 TARGETS = {
     "local": Backend("edgekit.targets.local", None, ()),
     "ssh": Backend("edgekit.targets.ssh", None, (), ("ssh",)),
@@ -109,6 +116,7 @@ _GROUPS = {
     "converter": (CONVERTERS, "edgekit.converters"),
     "source": (SOURCES, None),
     "runtime": (RUNTIMES, None),
+    "layer reader": (LAYERS, None),
     "target": (TARGETS, "edgekit.targets"),
 }
 
@@ -176,6 +184,11 @@ def emitter(name: str) -> Emitter:
 def source_reference(name: str) -> str:
     """`module:Class` of what reads models of a format family: keras, tflite or onnx."""
     return _reference("source", name, "Source")
+
+
+def layers_reference(name: str) -> str:
+    """`module:Class` of what looks into the models that a runtime runs."""
+    return _reference("layer reader", name, "Layers")
 
 
 def source(name: str) -> ModuleType:

@@ -10,6 +10,7 @@ import msgspec
 from edgekit.build_types import BuildTables, CheckTable, InitReport, RunReport
 from edgekit.cache_types import CacheReport
 from edgekit.check_types import Baseline, BaselineUpdate, CheckReport
+from edgekit.compare_types import CompareReport
 from edgekit.device_setup import DeviceSetup
 from edgekit.doctor_types import DoctorReport
 from edgekit.errors import UsageError
@@ -29,6 +30,7 @@ _TYPES: dict[str, type[msgspec.Struct]] = {
     "build-file": BuildTables,
     "cache": CacheReport,
     "check": CheckReport,
+    "compare": CompareReport,
     "device-setup": DeviceSetup,
     "doctor": DoctorReport,
     "dry-run": DryRun,

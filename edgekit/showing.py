@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.check_types import CheckReport
+from edgekit.compare_types import CompareReport
 from edgekit.inspect_types import InspectReport
 from edgekit.manifest_types import Manifest
 from edgekit.result_types import BenchReport
@@ -66,6 +67,12 @@ def _check(report: CheckReport) -> RenderableType:
     return printing_check.check(report)
 
 
+def _compare(report: CompareReport) -> RenderableType:
+    from edgekit import printing_compare  # noqa: PLC0415
+
+    return printing_compare.compare(report)
+
+
 def _model(info: ModelInfo) -> RenderableType:
     from edgekit import printing_inspect  # noqa: PLC0415
 
@@ -86,6 +93,7 @@ def _manifest(made: Manifest) -> RenderableType:
 _RENDERINGS: dict[type, Callable[[Any], RenderableType]] = {
     BenchReport: _bench,
     CheckReport: _check,
+    CompareReport: _compare,
     Manifest: _manifest,
     ModelInfo: _model,
 }

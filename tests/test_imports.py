@@ -64,7 +64,7 @@ def test_doctor_loads_no_framework() -> None:
     assert loaded.isdisjoint(FRAMEWORKS), loaded & set(FRAMEWORKS)
 
 
-@pytest.mark.parametrize("name", ["compress", "convert", "bench", "check", "load"])
+@pytest.mark.parametrize("name", ["compress", "convert", "bench", "check", "compare", "load"])
 def test_what_edgekit_offers_is_a_function_and_not_a_module(name: str) -> None:
     import edgekit  # noqa: PLC0415
 

@@ -18,6 +18,7 @@ LEAST = {
     "convert": ["m.keras", "-o", "o.tflite"],
     "bench": ["m.tflite"],
     "check": ["m.result.json"],
+    "compare": ["m.keras", "m.tflite"],
 }
 """The shortest command line of each stage."""
 STAGES = tuple(LEAST)
@@ -83,6 +84,9 @@ def test_every_parameter_is_annotated_and_explained(name: str) -> None:
         (["check", "gone.json", "--max-drop", "1%"],
          lambda: edgekit.check("gone.json", max_drop=0.01)),
         (["check", "gone.json"], lambda: edgekit.check("gone.json")),
+        (["compare", "gone.keras", "m.tflite", "--data", "d.npz"],
+         lambda: edgekit.compare("gone.keras", "m.tflite", data="d.npz")),
+        (["compare", "m.keras", "m.tflite"], lambda: edgekit.compare("m.keras", "m.tflite")),
         (["inspect", "gone.keras"], lambda: edgekit.load("gone.keras")),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
