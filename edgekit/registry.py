@@ -88,8 +88,11 @@ RUNTIMES = {
     "openvino": Backend("edgekit.targets.runner.openvino", "openvino", ("openvino",)),
     "onnxruntime": Backend("edgekit.targets.runner.onnxruntime", "onnx", ("onnxruntime",)),
 }
-TARGETS = {"local": Backend("edgekit.targets.local", None, ())}
-PLANNED_TARGETS = ("ssh", "adb", "qemu")
+TARGETS = {
+    "local": Backend("edgekit.targets.local", None, ()),
+    "qemu": Backend("edgekit.targets.qemu", None, ()),
+}
+PLANNED_TARGETS = ("ssh", "adb")
 
 _GROUPS = {
     "converter": (CONVERTERS, "edgekit.converters"),

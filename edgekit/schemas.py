@@ -10,6 +10,7 @@ import msgspec
 from edgekit.build_types import BuildTables, CheckTable, InitReport, RunReport
 from edgekit.cache_types import CacheReport
 from edgekit.check_types import Baseline, BaselineUpdate, CheckReport
+from edgekit.device_types import DeviceSetup
 from edgekit.doctor_types import DoctorReport
 from edgekit.errors import UsageError
 from edgekit.inspect_types import InspectReport
@@ -28,6 +29,7 @@ _TYPES: dict[str, type[msgspec.Struct]] = {
     "build-file": BuildTables,
     "cache": CacheReport,
     "check": CheckReport,
+    "device-setup": DeviceSetup,
     "doctor": DoctorReport,
     "dry-run": DryRun,
     "error": ErrorReport,
