@@ -150,7 +150,9 @@ def _warnings(
     usable = machine["cpu_quota_cores"] or machine["usable_cores"]
     if usable is not None and threads > usable:
         yield f"{threads} threads share {usable:g} cores: they wait for each other"
-    if replicates and not any(replicate.warm_up_stable for replicate in replicates):
+    if device.unjudged:
+        yield f"no accuracy: {device.unjudged}"
+    if replicates and all(replicate.warm_up_stable is False for replicate in replicates):
         yield "no warm-up became stable: a longer --budget gives it more time"
 
 

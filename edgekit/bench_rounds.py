@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgekit.bench_statistics import MIN_PROCESSES, relative_half_width
+from edgekit.bench_statistics import MIN_PROCESSES, known, relative_half_width
 from edgekit.result_types import Replicate
 from edgekit.targets import Device, Frame
 
@@ -49,8 +49,8 @@ class Observed:
     frames: dict[str, Frame] = field(default_factory=dict)
 
     def medians(self) -> list[float]:
-        """The processes' medians, in seconds, by round."""
-        return [replicate.median_s for replicate in self.replicates]
+        """The processes' medians, in seconds, by round; none where one did not tell its own."""
+        return known([replicate.median_s for replicate in self.replicates])
 
 
 def plan(count: int, budget_s: float, rounds: int = MIN_PROCESSES) -> Plan:
@@ -120,6 +120,8 @@ def describe(device: Device, job: Frame) -> Observed:
 def stopped(observed: Observed, wanted: Plan) -> str:
     """Why measuring ended, for people."""
     width = relative_half_width(observed.medians())
+    if observed.replicates and not observed.medians():
+        return f"{len(observed.replicates)} rounds done, no medians to make an interval of"
     if width <= ENOUGH:
         return f"interval within ±{ENOUGH * 100:g} %"
     if len(observed.replicates) >= MOST_ROUNDS:

@@ -90,9 +90,10 @@ RUNTIMES = {
 }
 TARGETS = {
     "local": Backend("edgekit.targets.local", None, ()),
+    "adb": Backend("edgekit.targets.adb", None, ()),
     "qemu": Backend("edgekit.targets.qemu", None, ()),
 }
-PLANNED_TARGETS = ("ssh", "adb")
+PLANNED_TARGETS = ("ssh",)
 
 _GROUPS = {
     "converter": (CONVERTERS, "edgekit.converters"),

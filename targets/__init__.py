@@ -44,6 +44,11 @@ class Device(Protocol):
         """Why times and memory there mean nothing (an emulator); None where they are measured."""
         ...
 
+    @property
+    def unjudged(self) -> str | None:
+        """Why no outputs come from there, and so no accuracy; None where they do."""
+        ...
+
     def probe(self) -> Frame:
         """The machine and its state, as the runner describes them."""
         ...

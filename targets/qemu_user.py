@@ -26,6 +26,7 @@ class EmulatedArm64:
 
     url = _URL
     is_this_machine = False
+    unjudged = None
     untimed = "an emulator's times are not those of the machine that it emulates"
 
     def __init__(self, system: Path, runner: Path) -> None:
