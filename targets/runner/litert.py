@@ -19,7 +19,7 @@ try:
 
     _DISTRIBUTION = "ai-edge-litert"
 except ModuleNotFoundError as error:
-    if error.name != "ai_edge_litert":
+    if (error.name or "").partition(".")[0] != "ai_edge_litert":
         raise
     try:
         from tflite_runtime.interpreter import Interpreter

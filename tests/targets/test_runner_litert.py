@@ -13,7 +13,7 @@ sys.modules.update(dict.fromkeys(sys.argv[1:]))  # None there makes an import fa
 try:
     from edgekit.targets.runner import litert
 except ImportError as error:
-    print(error.name, error)
+    print(error)
 else:
     print(litert._DISTRIBUTION)
 """
@@ -25,7 +25,7 @@ else:
         (["tflite_runtime"], "ai-edge-litert"),
         (
             ["ai_edge_litert", "tflite_runtime"],
-            "ai_edge_litert neither ai_edge_litert nor tflite_runtime is installed",
+            "neither ai_edge_litert nor tflite_runtime is installed",
         ),
     ],
 )
