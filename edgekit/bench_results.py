@@ -23,7 +23,7 @@ from edgekit.targets import Device, Frame
 from edgekit.types import Accuracy
 
 _IN_DEVICE = ("frame", "arch", "cpu", "cores")
-_IN_RESULT = ("frame", "delegate", "versions")
+_IN_RESULT = ("frame", "delegate", "partly_on_cpu", "versions")
 
 
 def result(
@@ -62,7 +62,11 @@ def result(
         delegate=msgspec.convert(observed.frames["facts"]["delegate"], Delegate),
         operators=operators,
         environment=_environment(measurand, observed),
-        warnings=(*notes, *_warnings(device, measurand, machine, replicates, threads)),
+        warnings=(
+            *notes,
+            *_warnings(device, measurand, machine, replicates, threads),
+            *_shared(observed),
+        ),
         timing=timing,
     )
 
@@ -154,6 +158,14 @@ def _warnings(
         yield f"no accuracy: {device.unjudged}"
     if replicates and all(replicate.warm_up_stable is False for replicate in replicates):
         yield "no warm-up became stable: a longer --budget gives it more time"
+
+
+def _shared(observed: Observed) -> Iterator[str]:
+    """That a delegate which was asked for left a part of the graph to the CPU."""
+    facts = observed.frames["facts"]
+    if facts.get("partly_on_cpu"):
+        name = facts["delegate"]["name"]
+        yield f"the {name} delegate took a part of the graph; the rest ran on the CPU"
 
 
 def _elsewhere(device: Device, measurand: Measurand) -> bool:

@@ -77,7 +77,7 @@ class BenchmarkModel:
             "delegate": {
                 "name": run.delegate, "nodes": run.nodes, "total_nodes": run.total_nodes,
             },
-            "delegate_is_partial": run.partial,
+            "partly_on_cpu": run.partial and self._delegate != "cpu",
             "benchmark_binary_sha256": hashing.sha256_file(self._binary),
             "versions": {},
         }  # fmt: skip

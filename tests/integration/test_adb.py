@@ -42,6 +42,8 @@ BENCHMARK = """\
 #!/bin/sh
 case "$*" in *--use_gpu*)
     echo "Though GPU delegate is explicitly applied, the model graph will not be executed by it";;
+*--use_nnapi*)
+    echo "Explicitly applied NNAPI delegate, and the model graph will be partially executed";;
 esac
 test -f "${1#--graph=}" || { echo "ERROR: Failed to load model"; exit 1; }
 echo "count=50 first=3052 curr=2991 min=2902 max=3401 avg=3009 std=58 p5=2934 median=3001 p95=3105"
@@ -235,6 +237,12 @@ def test_a_binary_of_the_user_measures_where_there_is_no_python(adbd, tmp_path):
     assert found.cold_start.load_s == pytest.approx(0.005931)
     assert found.accuracy is None
     assert any(text.startswith("no accuracy: LiteRT's") for text in found.warnings)
+    shared = edgekit.bench(
+        artifact, devices=URL, benchmark_binary=binary, delegate="nnapi", budget_s=0.01
+    )
+    told = "the NNAPI delegate took a part of the graph; the rest ran on the CPU"
+    assert told in shared.results[0].warnings
+    assert told not in found.warnings
     with pytest.raises(DeviceError, match="the GPU delegate took nothing"):
         edgekit.bench(artifact, devices=URL, benchmark_binary=binary, delegate="gpu", budget_s=0.01)
 
