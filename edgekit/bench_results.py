@@ -26,7 +26,7 @@ from edgekit.types import Accuracy
 
 _Told = TypeVar("_Told", Instructions, Footprint)
 _IN_DEVICE = ("frame", "arch", "cpu", "cores")
-_IN_RESULT = ("frame", "delegate", "versions")
+_IN_RESULT = ("frame", "delegate", "partly_on_cpu", "versions")
 
 
 def result(
@@ -70,7 +70,7 @@ def result(
         environment=_environment(measurand, observed),
         warnings=(
             *notes,
-            *bench_warnings.of(device, measurand, machine, replicates, threads),
+            *bench_warnings.of(device, measurand, observed, threads),
             *([f"incomplete: {failure.message}"] if failure else []),
         ),
         complete=failure is None,

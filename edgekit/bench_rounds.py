@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgekit.bench_statistics import MIN_PROCESSES, relative_half_width
+from edgekit.bench_statistics import MIN_PROCESSES, known, relative_half_width
 from edgekit.errors import DeviceError
 from edgekit.result_types import Replicate
 from edgekit.targets import Device, Frame
@@ -54,8 +54,8 @@ class Observed:
     failure: DeviceError | None = None
 
     def medians(self) -> list[float]:
-        """The processes' medians, in seconds, by round."""
-        return [replicate.median_s for replicate in self.replicates]
+        """The processes' medians, in seconds, by round; none where one did not tell its own."""
+        return known([replicate.median_s for replicate in self.replicates])
 
 
 def plan(count: int, budget_s: float, rounds: int = MIN_PROCESSES) -> Plan:
@@ -146,6 +146,8 @@ def stopped(observed: Observed, wanted: Plan) -> str:
         done = len(observed.replicates)
         return f"the device failed after {done} process{'es' * (done != 1)}"
     width = relative_half_width(observed.medians())
+    if observed.replicates and not observed.medians():
+        return f"{len(observed.replicates)} rounds done, no medians to make an interval of"
     if width <= ENOUGH:
         return f"interval within ±{ENOUGH * 100:g} %"
     if len(observed.replicates) >= MOST_ROUNDS:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from edgekit.intervals import median_interval, shift_interval
 from edgekit.result_types import ColdStart, Latency, Memory, Replicate
@@ -25,6 +25,8 @@ P99_RUNS = 662
 CONTENDED_WALL_PER_CPU = 1.05
 CONTENDED_SWITCHES_PER_S = 20.0
 """An idle machine shows below 10 (timer ticks, kernel threads), a shared core above 100."""
+
+Figure = TypeVar("Figure", int, float)
 
 
 class Ratio(NamedTuple):
@@ -44,21 +46,23 @@ def latency(replicates: Sequence[Replicate], *, threads: int, stopped: str) -> L
         threads: Threads that ran one inference; with several, wall over CPU time says nothing.
         stopped: Why measuring ended.
     """
-    medians = [replicate.median_s for replicate in replicates]
+    medians = known([replicate.median_s for replicate in replicates])
     pooled = sorted(sample for replicate in replicates for sample in replicate.samples_ns)
     runs = sum(replicate.runs for replicate in replicates)
     return Latency(
-        median_s=statistics.median(medians),
+        median_s=_median(medians),
         ci95_s=interval(medians),
-        p90_s=percentile(pooled, 0.9) / 1e9 if runs >= P90_RUNS else None,
-        p99_s=percentile(pooled, 0.99) / 1e9 if runs >= P99_RUNS else None,
+        p90_s=percentile(pooled, 0.9) / 1e9 if pooled and runs >= P90_RUNS else None,
+        p99_s=percentile(pooled, 0.99) / 1e9 if pooled and runs >= P99_RUNS else None,
         min_s=min(replicate.min_s for replicate in replicates),
         runs=runs,
         processes=len(replicates),
-        cpu_median_s=statistics.median(replicate.cpu_median_s for replicate in replicates),
+        cpu_median_s=_median(known([replicate.cpu_median_s for replicate in replicates])),
         contended=is_contended(replicates, threads),
         stopped=stopped,
         process_medians_s=tuple(medians),
+        why=None if medians else "the tool that measured tells its mean, and no median",
+        mean_s=_median(known([replicate.mean_s for replicate in replicates])),
     )
 
 
@@ -72,14 +76,10 @@ def no_latency(why: str) -> Latency:
 
 def cold_start(replicates: Sequence[Replicate]) -> ColdStart:
     """Medians over processes. Files that an earlier process read come from the page cache."""
-    if not replicates:
-        return ColdStart(None, None, None)
     return ColdStart(
-        import_s=statistics.median(replicate.import_s for replicate in replicates),
-        load_s=statistics.median(replicate.load_s for replicate in replicates),
-        first_inference_s=statistics.median(
-            replicate.first_inference_s for replicate in replicates
-        ),
+        import_s=_median(known([replicate.import_s for replicate in replicates])),
+        load_s=_median(known([replicate.load_s for replicate in replicates])),
+        first_inference_s=_median(known([replicate.first_inference_s for replicate in replicates])),
     )
 
 
@@ -152,17 +152,28 @@ def percentile(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def is_contended(replicates: Sequence[Replicate], threads: int) -> bool:
+def is_contended(replicates: Sequence[Replicate], threads: int) -> bool | None:
     """Whether other work took the processor in at least half of the processes."""
-    switches = statistics.median(
-        replicate.involuntary_switches / replicate.elapsed_s for replicate in replicates
-    )
-    if switches > CONTENDED_SWITCHES_PER_S:
+    switches = known([replicate.involuntary_switches for replicate in replicates])
+    wall_per_cpu = known([replicate.wall_per_cpu for replicate in replicates])
+    if not switches or not wall_per_cpu:
+        return None
+    per_s = [count / one.elapsed_s for count, one in zip(switches, replicates, strict=True)]
+    if statistics.median(per_s) > CONTENDED_SWITCHES_PER_S:
         return True
-    wall_per_cpu = statistics.median(replicate.wall_per_cpu for replicate in replicates)
-    return threads == 1 and wall_per_cpu > CONTENDED_WALL_PER_CPU
+    return threads == 1 and statistics.median(wall_per_cpu) > CONTENDED_WALL_PER_CPU
+
+
+def known(values: Sequence[Figure | None]) -> list[Figure]:
+    """Figures that every process told; none where one of them did not."""
+    found = [value for value in values if value is not None]
+    return found if len(found) == len(values) else []
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return statistics.median(values) if values else None
 
 
 def _median_bytes(values: Sequence[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return round(statistics.median(known)) if known and len(known) == len(values) else None
+    found = known(values)
+    return round(statistics.median(found)) if found else None

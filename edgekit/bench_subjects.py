@@ -29,7 +29,7 @@ class Subject:
 
 def read(device: Device, measurand: Measurand, request: Request, directory: Path) -> Subject:
     """Opens the data before anything is measured: what does not fit is told at once."""
-    if request.data is None:
+    if request.data is None or device.unjudged:
         return Subject(measurand)
     if not measurand.inputs:
         measurand = accuracy.describe(device, measurand, request.threads)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from edgekit import hardware
 from edgekit.bench_artifacts import Measurand
+from edgekit.bench_rounds import Observed
 from edgekit.errors import ProfileError
 from edgekit.result_types import Replicate
 from edgekit.targets import Device, Frame
@@ -17,12 +18,13 @@ HOT_C = 80.0
 def of(
     device: Device,
     measurand: Measurand,
-    machine: Frame,
-    replicates: list[Replicate],
+    observed: Observed,
     threads: int,
 ) -> Iterator[str]:
     """What a reader has to know before believing the figures."""
-    target = measurand.target
+    target, machine, replicates = (
+        measurand.target, observed.frames["environment"], observed.replicates,
+    )  # fmt: skip
     if elsewhere(device, measurand):
         yield (
             f"made for {target} and measured on this machine ({machine['cpu'] or 'unknown CPU'}):"
@@ -32,7 +34,13 @@ def of(
     usable = machine["cpu_quota_cores"] or machine["usable_cores"]
     if usable is not None and threads > usable:
         yield f"{threads} threads share {usable:g} cores: they wait for each other"
-    if replicates and not any(replicate.warm_up_stable for replicate in replicates):
+    if device.unjudged:
+        yield f"no accuracy: {device.unjudged}"
+    facts = observed.frames["facts"]
+    if facts.get("partly_on_cpu"):
+        name = facts["delegate"]["name"]
+        yield f"the {name} delegate took a part of the graph; the rest ran on the CPU"
+    if replicates and all(replicate.warm_up_stable is False for replicate in replicates):
         yield "no warm-up became stable: a longer --budget gives it more time"
     if replicates:
         yield from _state(machine, replicates)

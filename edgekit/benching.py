@@ -47,6 +47,8 @@ from edgekit.workers import scratch
 Progress = Callable[[str], None]
 MAX_THREADS = 1024
 """More than any machine here has; runtimes crash when they cannot start the threads."""
+DELEGATES = ("cpu", "gpu", "nnapi")
+"""What `benchmark_model` can be asked to execute a graph with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class Request:
     profile_ops: bool
     seed: int
     rounds: int = MIN_PROCESSES
+    benchmark_binary: str | None = None
+    delegate: str | None = None
 
 
 def bench(
@@ -76,6 +80,8 @@ def bench(
     profile_ops: bool = False,
     seed: int = 0,
     rounds: int = MIN_PROCESSES,
+    benchmark_binary: str | Path | None = None,
+    delegate: str | None = None,
     output: str | Path | None = None,
     force: bool = False,
     on_progress: Progress | None = None,
@@ -101,6 +107,9 @@ def bench(
         seed: Of the order of artifacts and of random inputs.
         rounds: The fewest rounds, each with a fresh process per artifact: 6 give 95 % intervals,
             8 also the 99 % interval of a comparison.
+        benchmark_binary: LiteRT's `benchmark_model`, built for a device that has no Python with
+            LiteRT; it is brought there and measures latency, and accuracy stays None.
+        delegate: What executes the graph with it: "cpu" (default), "gpu" or "nnapi".
         output: Where to write the report as JSON, with a manifest beside it. An unchanged report
             that stands there from an earlier call is replaced.
         force: Replace whatever stands there.
@@ -112,7 +121,10 @@ def bench(
         DeviceError: A device failed. Where something was measured before, `report` has it, and it
             has been written.
     """
-    request = Request(threads, budget_s, data, preprocess, metric, profile_ops, seed, rounds)
+    request = Request(
+        threads, budget_s, data, preprocess, metric, profile_ops, seed, rounds,
+        str(benchmark_binary) if benchmark_binary else None, delegate,
+    )  # fmt: skip
     paths = [artifacts] if isinstance(artifacts, str | Path) else list(artifacts)
     urls = [devices] if isinstance(devices, str) else list(dict.fromkeys(devices))
     check(paths, urls, request)
@@ -120,7 +132,7 @@ def bench(
     if output is not None:
         bench_writing.check(Path(output), measurands, force=force)
     with contextlib.ExitStack() as stack:
-        opened = [_open(url, stack) for url in urls]
+        opened = [_open(url, request, stack) for url in urls]
         measured = bench_devices.measure(
             opened,
             lambda device: _on_device(
@@ -153,7 +165,7 @@ def _on_device(
             bench_subjects.read(device, measurand, request, directory / str(number))
             for number, measurand in enumerate(measurands)
         ]
-        if request.data is not None:
+        if request.data is not None and not device.unjudged:
             progress("checking the data")
             subjects = bench_subjects.linted(device, subjects, request)
         jobs = [_job(subject, request) for subject in subjects]
@@ -253,7 +265,7 @@ def _judge(device: Device, subject: Subject, request: Request, progress: Progres
             device, subject.measurand, *subject.judged, threads=request.threads
         )
         judged = _Judged(found, timing={"accuracy_s": time.monotonic() - start})
-    if request.profile_ops and not device.untimed:
+    if request.profile_ops and not device.untimed and not device.unjudged:
         progress(f"time per operator of {name}")
         operators = _operators(device, subject.measurand, request)
         untold = f"{subject.measurand.runtime} does not tell the time per operator"
@@ -270,12 +282,28 @@ def _operators(
     return msgspec.convert(frames[-1]["operators"], tuple[OperatorTime, ...] | None)
 
 
-def _open(url: str, stack: contextlib.ExitStack) -> Device:
+def _open(url: str, request: Request, stack: contextlib.ExitStack) -> Device:
     """Opens a device; one that holds something open is a context manager, left with the stack."""
-    device: Device = registry.target(url.partition("://")[0]).open(url)
+    device = _found(url, request)
     if isinstance(device, contextlib.AbstractContextManager):
         stack.enter_context(device)
     return device
+
+
+def _found(url: str, request: Request) -> Device:
+    module = registry.target(url.partition("://")[0])
+    if request.benchmark_binary is None:
+        device: Device = module.open(url)
+        return device
+    if not hasattr(module, "open_benchmark"):
+        raise UsageError(
+            f"--benchmark-binary runs on adb:// devices, and '{url}' is none",
+            "--device adb://, or leave it out",
+        )
+    measured: Device = module.open_benchmark(
+        url, Path(request.benchmark_binary), request.delegate or DELEGATES[0]
+    )
+    return measured
 
 
 def _named(progress: Progress, device: Device, urls: Sequence[str]) -> Progress:
@@ -305,6 +333,15 @@ def check(artifacts: Sequence[str | Path], devices: Sequence[str], request: Requ
         raise UsageError(
             f"rounds={request.rounds} is not in {MIN_PROCESSES} to {bench_rounds.MOST_ROUNDS}",
             f"rounds={MIN_PROCESSES}",
+        )
+    if request.delegate is not None and request.benchmark_binary is None:
+        raise UsageError(
+            f"--delegate {request.delegate} was given without --benchmark-binary",
+            "add --benchmark-binary PATH, or leave it out",
+        )
+    if request.delegate not in (None, *DELEGATES):
+        raise UsageError(
+            f"delegate '{request.delegate}' is not one of {', '.join(DELEGATES)}", "name one"
         )
     metric_names.check_name(request.metric)
     preprocess_names.parse(request.preprocess or "none")

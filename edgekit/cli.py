@@ -29,7 +29,7 @@ COMMANDS = {
     "run": ("edgekit.cli_run", "run", "The whole chain of an edgekit.toml, where it changed."),
     "init": ("edgekit.cli_init", "init", "A commented edgekit.toml for a model."),
     "cache": ("edgekit.cli_cache", "cache", "What edgekit run keeps for the next time."),
-    "device": ("edgekit.cli_device", "device", "A runtime for a device that is reached by ssh."),
+    "device": ("edgekit.cli_device", "device", "What a device needs before it can be measured."),
     "profiles": ("edgekit.cli_profiles", "profiles", "The hardware that --target can name."),
     "recipes": ("edgekit.cli_recipes", "recipes", "The recipes that --recipe can name."),
     "schema": ("edgekit.cli_schema", "schema", "JSON Schemas of every file and every --json."),

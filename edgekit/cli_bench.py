@@ -61,6 +61,16 @@ Examples:
     metavar="SECONDS",
     help="Time for each device; ends earlier once the intervals are within 2 %.",
 )
+@click.option(
+    "--benchmark-binary",
+    metavar="PATH",
+    help="LiteRT's benchmark_model, for an Android device without Python.",
+)
+@click.option(
+    "--delegate",
+    type=click.Choice(["cpu", "gpu", "nnapi"]),
+    help="What executes the graph with --benchmark-binary; default: cpu.",
+)
 @click.option("--profile-ops", is_flag=True, help="Also time each operator, where possible.")
 @click.option(
     "-o",

@@ -21,7 +21,8 @@ def device() -> None:
     epilog="""\b
 Examples:
   edgekit device setup ssh://pi@kitchen.local --dry-run
-  edgekit device setup ssh://pi@kitchen.local --runtime openvino""",
+  edgekit device setup ssh://pi@kitchen.local --runtime openvino
+  edgekit device setup qemu://aarch64""",
 )
 @click.argument("url", metavar="URL")
 @click.option(
@@ -33,10 +34,11 @@ Examples:
 )
 @options.common
 def setup(common: options.Common, url: str, runtime: str) -> None:
-    """Install a runtime on a device, into an environment of edgekit's own.
+    """Bring a device the runtime that edgekit needs there, into an environment of its own.
 
-    The device's own Python and pip do it, in ~/.local/share/edgekit/venv there, and need a package
-    index. With --dry-run the device is only looked at.
+    By ssh the device's own Python and pip do it, in ~/.local/share/edgekit/venv there, and need a
+    package index. For qemu://aarch64 an arm64 userland is fetched into the cache of this machine.
+    With --dry-run nothing is changed, and what would be is said.
     """
     if common.dry_run:
         plan = device_setup.plan(url, runtime)

@@ -1,4 +1,4 @@
-"""Prepares a device: installs a runtime there, into an environment of edgekit's own."""
+"""Prepares a device: brings it a runtime, into an environment of edgekit's own."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def set_up(url: str, runtime: str, on_progress: Callable[[str], None]) -> Device
     """Installs a runtime on a device. An environment that is there is kept and added to.
 
     Args:
-        url: The device: ssh://[user@]host[:port].
+        url: The device: ssh://[user@]host[:port], or qemu://aarch64, whose userland is made here.
         runtime: litert, openvino or onnxruntime.
         on_progress: Told each command, and what it says.
 
@@ -64,5 +64,8 @@ def set_up(url: str, runtime: str, on_progress: Callable[[str], None]) -> Device
 def _target(url: str) -> ModuleType:
     module = registry.target(url.partition("://")[0])
     if not hasattr(module, "set_up"):
-        raise DeviceError(f"{url} is no device that can be set up", "name ssh://[user@]host[:port]")
+        raise DeviceError(
+            f"{url} is no device that can be set up",
+            "name ssh://[user@]host[:port], or qemu://aarch64",
+        )
     return module

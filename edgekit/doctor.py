@@ -129,7 +129,6 @@ def backends() -> tuple[BackendState, ...]:
         *_third_party("converter"),
         *_known("runtime", registry.RUNTIMES),
         *_known("target", registry.TARGETS),
-        *_planned("target", registry.PLANNED_TARGETS),
         *_third_party("target"),
     )
 

@@ -147,6 +147,8 @@ def _latency(latency: Latency) -> printing.Cell:
     star = "*" if latency.contended else ""
     if latency.contended and wall is not None and cpu is not None and cpu < wall:
         return printing.two_lines(f"{units.duration(cpu)}*", f"wall {units.duration(wall)}")
+    if wall is None and latency.mean_s is not None:
+        return printing.two_lines(units.NOT_MEASURED, f"mean {units.duration(latency.mean_s)}")
     interval = units.duration_interval(wall, latency.ci95_s)
     return printing.two_lines(f"{units.duration(wall)}{star}", interval)
 
@@ -200,7 +202,7 @@ def _legend(report: BenchReport) -> Iterator[tuple[str, printing.Cell]]:
     titles = dict.fromkeys(_title(result.device) for result in report.results)
     if len(titles) > 1:
         yield "devices", "\n".join(titles)
-    yield "accuracy", " · ".join(dict.fromkeys(_measure(r.accuracy) for r in report.results))
+    yield "accuracy", " · ".join(dict.fromkeys(_measure(one) for one in report.results))
     yield "latency", "\n".join(_efforts(report))
     if any(latency.contended for latency in latencies):
         yield "*", "contended: others disturbed the wall time; CPU time is shown where less"
@@ -212,9 +214,11 @@ def _legend(report: BenchReport) -> Iterator[tuple[str, printing.Cell]]:
     yield "units", "kB = 1000 bytes; – was not measured"
 
 
-def _measure(accuracy: Accuracy | None) -> str:
+def _measure(result: Result) -> str:
+    accuracy = result.accuracy
     if accuracy is None:
-        return "not measured (no --data)"
+        said = any(warning.startswith("no accuracy:") for warning in result.warnings)
+        return "not measured" if said else "not measured (no --data)"
     better = "" if accuracy.higher_is_better else ", lower is better"
     return f"{accuracy.metric}, n = {accuracy.n}{better}"
 
@@ -276,6 +280,7 @@ def _warnings(report: BenchReport) -> Iterator[str]:
 
 def _qualifications(result: Result) -> Iterator[str]:
     if result.latency.why:
-        yield f"no latency: {result.latency.why}"
+        what = "latency" if result.latency.mean_s is None else "median latency"
+        yield f"no {what}: {result.latency.why}"
     if not result.complete:
         yield "the measurement was interrupted before its end"

@@ -108,9 +108,9 @@ LAYERS = {
 TARGETS = {
     "local": Backend("edgekit.targets.local", None, ()),
     "ssh": Backend("edgekit.targets.ssh", None, (), ("ssh",)),
+    "adb": Backend("edgekit.targets.adb", None, (), ("adb",)),
     "qemu": Backend("edgekit.targets.qemu", None, ()),
 }
-PLANNED_TARGETS = ("adb",)
 
 _GROUPS = {
     "converter": (CONVERTERS, "edgekit.converters"),
@@ -203,19 +203,9 @@ def runtime(name: str) -> ModuleType:
 
 def target(name: str) -> ModuleType:
     """The module that reaches one kind of device."""
-    if not exists("target", name) and name in PLANNED_TARGETS:
-        version = metadata.version("edgekit")
-        raise DeviceError(
-            f"edgekit {version} cannot reach {name}:// devices yet",
-            "bench on this machine with --device local",
-        )
     if not exists("target", name):
         known = ", ".join(sorted({*TARGETS, *_entry_points("edgekit.targets")}))
-        later = ", ".join(PLANNED_TARGETS)
-        raise DeviceError(
-            f"unknown device '{name}'; known: {known} ({later} in later versions)",
-            "--device local",
-        )
+        raise DeviceError(f"unknown device '{name}'; known: {known}", "--device local")
     return _load("target", name)
 
 

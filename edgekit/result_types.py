@@ -17,28 +17,30 @@ class Replicate(Struct, frozen=True, kw_only=True):
     `samples_ns` are single inferences in order of size, at most 2000, evenly thinned. `median_s`
     and `min_s` are over all `runs`. CPU time is the whole process', per inference.
     `involuntary_switches` counts while inferences were timed, for `elapsed_s`. Temperature and
-    throttling are those right after it.
+    throttling are those right after it. Another tool than the runner tells less: what it does not
+    is None, and `mean_s` is its mean.
     """
 
-    import_s: float
-    load_s: float
-    first_inference_s: float
+    import_s: float | None
+    load_s: float | None
+    first_inference_s: float | None
     runs: int
-    median_s: float
+    median_s: float | None
     min_s: float
     samples_ns: tuple[int, ...]
-    cpu_median_s: float
-    wall_per_cpu: float
-    involuntary_switches: int
+    cpu_median_s: float | None
+    wall_per_cpu: float | None
+    involuntary_switches: int | None
     elapsed_s: float
-    warm_up_runs: int
-    warm_up_stable: bool
+    warm_up_runs: int | None
+    warm_up_stable: bool | None
     inputs: str
     clock: str
     peak_delta_bytes: int | None
     anonymous_bytes: int | None
     temperature_after_c: float | None = None
     throttled_after: bool | None = None
+    mean_s: float | None = None
 
 
 class Latency(Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,8 +49,9 @@ class Latency(Struct, frozen=True, forbid_unknown_fields=True):
     `median_s` is the median of the processes' medians and `ci95_s` a distribution-free interval
     for it. `p90_s` and `p99_s` are None where there were too few runs to claim them (64 and 662;
     MLPerf LoadGen's early-stopping rule). `cpu_median_s` is CPU time, which another process's
-    load disturbs less; it is the figure to trust where `contended` is true. `why` says why
-    latency as a whole is None.
+    load disturbs less; it is the figure to trust where `contended` is true. `mean_s` is the median
+    of the processes' means where another tool than the runner measured; else None. `why` says why
+    the median is None.
     """
 
     median_s: float | None
@@ -63,6 +66,7 @@ class Latency(Struct, frozen=True, forbid_unknown_fields=True):
     stopped: str
     process_medians_s: tuple[float, ...] = ()
     why: str | None = None
+    mean_s: float | None = None
 
 
 class ColdStart(Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,7 +1,9 @@
 """Where artifacts run. One module per kind of device; the registry finds it by the URL's scheme.
 
-A module has `open(url) -> Device`. A job is plain JSON (see `runner/`); `artifact`, `siblings`,
-`samples` and `results` in it are paths on this machine, which a remote device carries across.
+A module has `open(url) -> Device`, and `setup(url, say, *, dry_run) -> steps` where such a device
+needs something first: it does that, or on a dry run nothing, and tells what, a line per step. A job
+is plain JSON (see `runner/`); `artifact`, `siblings`, `samples` and `results` in it are paths on
+this machine, which a remote device carries across.
 """
 
 from __future__ import annotations
@@ -40,6 +42,11 @@ class Device(Protocol):
     @property
     def untimed(self) -> str | None:
         """Why times and memory there mean nothing (an emulator); None where they are measured."""
+        ...
+
+    @property
+    def unjudged(self) -> str | None:
+        """Why no outputs come from there, and so no accuracy; None where they do."""
         ...
 
     def probe(self) -> Frame:

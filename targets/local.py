@@ -22,6 +22,7 @@ class Local:
     url = "local"
     is_this_machine = True
     untimed = None
+    unjudged = None
 
     def probe(self) -> Frame:
         """The machine and its state, as the runner describes them."""

@@ -41,6 +41,7 @@ class CortexM:
 
     is_this_machine = False
     untimed = "QEMU counts instructions and no cycles: its times say nothing of a real board"
+    unjudged = None
 
     def __init__(self, url: str, board: Board) -> None:
         self.url = url

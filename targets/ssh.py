@@ -41,6 +41,7 @@ class Ssh:
 
     is_this_machine = False
     untimed = None
+    unjudged = None
 
     def __init__(self, url: str) -> None:
         self.url = url

@@ -6,6 +6,7 @@ import itertools
 import math
 import statistics
 
+import msgspec
 import pytest
 
 from edgekit import bench_statistics
@@ -169,3 +170,27 @@ def test_an_unpaired_ratio_needs_five_processes_each():
     found = bench_statistics.unpaired_ratio_ci99([1.0] * 5, [2.0] * 5)
     assert found == pytest.approx((2.0, 2.0))
     assert bench_statistics.unpaired_ratio_ci99([1.0] * 4, [2.0] * 4) is None
+
+
+def test_what_a_tool_does_not_tell_is_none_and_its_mean_is_no_median():
+    untold = dict.fromkeys(
+        ("median_s", "cpu_median_s", "wall_per_cpu", "involuntary_switches", "import_s")
+    )
+    replicates = [
+        msgspec.structs.replace(replicate(), **untold, mean_s=mean, runs=100, samples_ns=())
+        for mean in (3.0, 1.0, 2.0)
+    ]
+    found = bench_statistics.latency(replicates, threads=1, stopped="")
+    assert (found.median_s, found.ci95_s, found.p90_s, found.cpu_median_s) == (None,) * 4
+    assert found.mean_s == 2.0
+    assert found.contended is None
+    assert found.process_medians_s == ()
+    assert found.why == "the tool that measured tells its mean, and no median"
+    cold = bench_statistics.cold_start(replicates)
+    assert cold.import_s is None
+    assert cold.load_s is not None
+
+
+def test_one_process_that_does_not_tell_leaves_the_figure_out():
+    assert bench_statistics.known([1, 2, None]) == []
+    assert bench_statistics.known([1, 2, 3]) == [1, 2, 3]

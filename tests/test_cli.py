@@ -302,7 +302,7 @@ def test_dry_run_writes_nothing_and_says_what_would_be_written(
         (
             ["bench", "m.tflite", "--device", "foo"],
             1,
-            "unknown device 'foo'; known: local, ",
+            "unknown device 'foo'; known: adb, local, qemu, ssh",
         ),
         (["bench", "m.tflite", "--metric", "top1"], 2, "--metric top1 was given without --data"),
         (

@@ -33,7 +33,7 @@ def test_the_json_is_the_report_that_the_schema_describes(
 def test_the_table_names_every_extra_and_backend(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["doctor"]) == 0
     printed = capsys.readouterr().out
-    for name in (*registry.CONVERTERS, *registry.PLANNED_TARGETS, "tensorflow", "litert-quantizer"):
+    for name in (*registry.CONVERTERS, *registry.TARGETS, "tensorflow", "litert-quantizer"):
         assert name in printed
 
 
@@ -100,8 +100,10 @@ def test_a_missing_core_package_names_edgekit_itself(monkeypatch: pytest.MonkeyP
 
 
 def test_what_this_version_lacks_is_not_called_missing() -> None:
-    planned = {one.name: one for one in doctor.backends() if one.name in registry.PLANNED_TARGETS}
-    assert set(planned) == set(registry.PLANNED_TARGETS)
+    planned = {
+        one.name: one for one in doctor.backends() if one.name in registry.PLANNED_CONVERTERS
+    }
+    assert set(planned) == set(registry.PLANNED_CONVERTERS)
     for backend in planned.values():
         assert not backend.ready
         assert backend.detail == f"not in edgekit {metadata.version('edgekit')}"

@@ -1,15 +1,34 @@
-"""Executes `.tflite` files with LiteRT and its default XNNPACK delegate."""
+"""Executes `.tflite` files with LiteRT and its default XNNPACK delegate.
+
+Where there is no wheel of LiteRT (32-bit Arm), its predecessor tflite-runtime 2.14 does: the same
+interpreter, which tells less of its operators, knows older ones, and wants numpy 1.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 from . import batching, environment
 from .protocol import RunnerError
 from .tensors import Array, Tensor
+
+try:
+    from ai_edge_litert.interpreter import Interpreter
+
+    _DISTRIBUTION = "ai-edge-litert"
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] != "ai_edge_litert":
+        raise
+    try:
+        from tflite_runtime.interpreter import Interpreter
+    except ModuleNotFoundError:
+        raise ImportError(
+            "neither ai_edge_litert nor tflite_runtime is installed", name=error.name
+        ) from None
+
+    _DISTRIBUTION = "tflite-runtime"
 
 _COMPILED_OPERATORS = {"ethos-u": "Arm Ethos-U", "edgetpu-custom-op": "Edge TPU"}
 """Custom operators that hold a compiler's output, and what runs them."""
@@ -66,7 +85,7 @@ class Session:
         return {
             "precision": _precision(self._interpreter),
             "delegate": _delegate(self._interpreter),
-            "versions": environment.versions("ai-edge-litert"),
+            "versions": environment.versions(_DISTRIBUTION),
         }
 
 
@@ -186,9 +205,11 @@ def _precision(interpreter: Any) -> Any:
     operators = _operators(interpreter)
     if operators is None:
         return None
+    types = {entry["index"]: entry["dtype"] for entry in interpreter.get_tensor_details()}
     counts: dict[str, int] = {}
     for entry in operators:
-        for dtype in entry["result_types"] if entry["op_name"] != "DELEGATE" else ():
+        results = [] if entry["op_name"] == "DELEGATE" else entry["outputs"].tolist()
+        for dtype in (types[index] for index in results if index in types):
             name = np.dtype(dtype).name
             if name in _COMPUTE_DTYPES:
                 counts[name] = counts.get(name, 0) + 1
