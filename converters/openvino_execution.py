@@ -17,8 +17,8 @@ from openvino import opset13 as ops
 
 from edgekit import chunks
 from edgekit.chunks import Arrays
+from edgekit.converters.activation_ranges import TensorStatistics
 from edgekit.converters.openvino_graph import EXACT, Model, Port, brief, rank_of, specs
-from edgekit.converters.openvino_ranges import TensorStatistics
 from edgekit.errors import ConversionError, DataError
 
 SIMULATED = {"LP_TRANSFORMS_MODE": "NO"}
