@@ -38,6 +38,7 @@ class Dialect(Protocol):
     SYMMETRIC: bool
     INTEGER_IO: bool
     MAY_OVERFLOW: bool
+    RUNTIME_OPTIONS: dict[str, str]
 
     def activations(self, graph: Graph) -> list[str]:
         """The activations that a range has to be known of."""
@@ -146,7 +147,7 @@ class Calibration:
             model = self._dialect.quantized(
                 self._graph, ranges, kept, fitted=self._overflow is not None
             )
-            found = self._run(model, outputs)
+            found = self._run(model, outputs, simulated=not self._dialect.MAY_OVERFLOW)
             noise[name] = max(map(_noise_to_signal, exact, found))
         return noise
 

@@ -145,7 +145,7 @@ class Conversion:
             "files": [out],
             "inputs": _plain(made.inputs),
             "outputs": _plain(made.outputs),
-            "runtime_options": {},
+            "runtime_options": dict(dialect.RUNTIME_OPTIONS) if precision == "int8" else {},
             "warnings": [*made.notes, *_left_in_float(share, precision)],
             "steps": choice._asdict() if precision == "int8" else {"float_layers": kept},
             "quantized_share": share,

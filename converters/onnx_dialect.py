@@ -27,6 +27,7 @@ NAME = "ONNX Runtime"
 PRECISIONS: tuple[str, ...] = ("fp32", "fp16", "int8", "int8-dynamic")
 SYMMETRIC = False
 MAY_OVERFLOW = True
+RUNTIME_OPTIONS: dict[str, str] = {}
 INTEGER_IO = True
 
 OPERATORS = (
