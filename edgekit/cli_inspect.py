@@ -74,7 +74,7 @@ def inspect(
 def _findings(info: ModelInfo, target: str, precision: Precision | None) -> TargetFindings:
     profile = hardware.load(target)
     wanted = precision or profile.precision.default
-    findings = target_rules.check(info, profile, wanted)
+    findings = (*target_rules.check(info, profile, wanted), *inspection.lint(info.path, profile))
     if missing := target_rules.converter_missing(profile):
         # Last: what the model itself lacks is worth knowing all the same.
         fix = "choose a target whose format is tflite or openvino (edgekit profiles list)"

@@ -98,6 +98,9 @@ RUNTIMES = {
 TARGETS = {"local": Backend("edgekit.targets.local", None, ())}
 PLANNED_TARGETS = ("ssh", "adb", "qemu")
 
+LINTERS = {"tensorrt": "edgekit.converters.tensorrt:Linter"}
+"""What holds a given .onnx against what a format's runtime refuses, as `module:Class`."""
+
 _GROUPS = {
     "converter": (CONVERTERS, "edgekit.converters"),
     "source": (SOURCES, None),
