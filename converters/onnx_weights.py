@@ -83,17 +83,19 @@ def _constants(model: Model) -> list[TensorProto]:
 def _fitted(
     values: NDArray[np.float32], weights: Weights
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Sums run over input channels at one place of the kernel after the other.
+    """Weights whose neighbours fit, in the order that kernels sum in.
 
-    Where a place has an odd number of channels, pairs straddle places: then only weights of half
-    the range are sure to fit.
+    That is over the input channels at one place of the kernel after the other. Where a place has an
+    odd number of channels, pairs straddle places, and either neighbour may be the partner.
     """
-    channels = (weights.channels,)
+    channels, inputs = weights.channels, weights.inputs
     places = math.prod(values.shape[2:])
-    odd = weights.inputs is not None and values.shape[weights.inputs] % 2
-    if weights.inputs is None or not odd or places == 1:
-        return weight_grid.fit_weights(values, channels, weights.inputs)
-    scale = weight_grid.full_scale(values, channels) * np.float32(
-        weight_grid.LARGEST_WEIGHT / (weight_grid.LARGEST_PAIR // 2)
-    )
+    if inputs is None or values.shape[inputs] % 2 == 0 or places == 1:
+        return weight_grid.fit_weights(values, (channels,), inputs)
+    lined = np.moveaxis(values, (channels, inputs), (0, -1)).reshape(values.shape[channels], -1)
+    shifted = np.pad(lined, ((0, 0), (1, 0)))
+    needed = [weight_grid.fit_weights(one, (0,), 1)[1] for one in (lined, shifted)]
+    shape = [1] * values.ndim
+    shape[channels] = -1
+    scale = np.maximum(*needed).reshape(shape)
     return np.rint(values / scale).astype(np.int8), scale

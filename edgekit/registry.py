@@ -32,7 +32,8 @@ class Format(NamedTuple):
     the first one; "tflite" and "onnx" also say that such a file can itself be the source.
     `per_tensor` says that its converter can calibrate single tensors (`tensors`, `overrides`).
     `siblings` are the suffixes of the files that an artifact has beside its main one. `base` is the
-    format that its artifacts are compiled from; nothing on this machine runs them.
+    format that its artifacts are, or are compiled from; nothing on this machine runs them as the
+    target does.
     """
 
     suffix: str
@@ -69,7 +70,7 @@ FORMATS = {
     "openvino": Format(".xml", "openvino", ("savedmodel", "onnx", "tflite"), siblings=(".bin",)),
     "ethos_u": Format(".tflite", "litert", ("tflite",), per_tensor=True, base="tflite"),
     "onnx": Format(".onnx", "onnxruntime", ("onnx",)),
-    "tensorrt": Format(".onnx", "onnxruntime", ("onnx",)),
+    "tensorrt": Format(".onnx", "onnxruntime", ("onnx",), base="onnx"),
 }
 
 EMITTERS = {
