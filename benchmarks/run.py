@@ -30,8 +30,9 @@ NAMES = (
     "regressions",
     "c_source",
     "ethos_u",
+    "onnx_int8",
 )
-NEEDS_DATA = ("bench_fidelity", "accuracy", "tradeoff", "c_source", "ethos_u")
+NEEDS_DATA = ("bench_fidelity", "accuracy", "tradeoff", "c_source", "ethos_u", "onnx_int8")
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
