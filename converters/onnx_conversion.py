@@ -219,8 +219,15 @@ class Conversion:
                 if precision == "int8-dynamic"
                 else f" in {self._dialect.NAME}"
             ),
-            "use --precision int8" if precision == "int8-dynamic" else "use --precision fp16",
+            self._way_out(precision),
         )
+
+    def _way_out(self, precision: str) -> str:
+        if precision == "int8-dynamic":
+            return "use --precision int8"
+        if "int8-dynamic" in self._dialect.PRECISIONS:
+            return "use --precision int8-dynamic, which suits recurrent layers, or fp16"
+        return "use --precision fp16"
 
     def _calibration(self, samples: str) -> Calibration:
         if samples not in self._calibrations:
