@@ -31,6 +31,7 @@ NAMES = (
     "c_boards",
     "c_source",
     "ethos_u",
+    "onnx_int8",
     "ssh_overhead",
 )
 NEEDS_DATA = (
@@ -40,6 +41,7 @@ NEEDS_DATA = (
     "c_boards",
     "c_source",
     "ethos_u",
+    "onnx_int8",
     "ssh_overhead",
 )
 RESULTS = Path(__file__).resolve().parent / "results"

@@ -14,12 +14,12 @@ import msgspec
 import numpy as np
 
 from edgekit.converters import (
+    activation_ranges,
     openvino_check,
     openvino_graph,
     openvino_interface,
     openvino_noise,
     openvino_quantization,
-    openvino_ranges,
     openvino_reading,
     openvino_weights,
 )
@@ -77,7 +77,7 @@ class Converter:
 
     def methods(self, precision: str) -> list[str]:
         """The ways of choosing activation ranges worth comparing."""
-        return list(openvino_ranges.METHODS) if precision == "int8" else []
+        return list(activation_ranges.METHODS) if precision == "int8" else []
 
     def tensors(self, samples: str) -> list[str]:
         """Names of the activations whose range can be chosen one by one."""
@@ -124,7 +124,7 @@ class Converter:
             return self._convert_weights(Path(out), precision, float_layers)
         assert samples is not None, "int8 comes with calibration samples"
         choice = Choice(
-            method or openvino_ranges.METHODS[0], overrides or {}, tuple(sorted(float_layers))
+            method or activation_ranges.METHODS[0], overrides or {}, tuple(sorted(float_layers))
         )
         self._made[str(Path(out))] = (samples, choice)
         return self._convert_static(Path(out), samples, choice, input_type, output_type)

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.chunks import Arrays
-from edgekit.converters import openvino_noise, openvino_quantization, openvino_ranges
+from edgekit.converters import activation_ranges, openvino_noise, openvino_quantization
+from edgekit.converters.activation_ranges import Range, TensorStatistics
 from edgekit.converters.openvino_execution import Session, collect, feeds
 from edgekit.converters.openvino_graph import Model, Port, by_name, tensor_key
-from edgekit.converters.openvino_ranges import Range, TensorStatistics
 
 
 class Choice(NamedTuple):
@@ -58,7 +58,7 @@ class Calibration:
             self._port(nodes[0].input_value(0)) for nodes in found.values()
         )
         ranges = {
-            key: openvino_ranges.choose(statistics[key], choice.overrides.get(key, choice.method))
+            key: activation_ranges.choose(statistics[key], choice.overrides.get(key, choice.method))
             for key in found
         }
         openvino_quantization.set_ranges(model, self._floats, ranges)

@@ -15,10 +15,10 @@ import openvino
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
-from edgekit import chunks
 from edgekit.chunks import Arrays
+from edgekit.converters import calibration_feeds
+from edgekit.converters.activation_ranges import TensorStatistics
 from edgekit.converters.openvino_graph import EXACT, Model, Port, brief, rank_of, specs
-from edgekit.converters.openvino_ranges import TensorStatistics
 from edgekit.errors import ConversionError, DataError
 
 SIMULATED = {"LP_TRANSFORMS_MODE": "NO"}
@@ -58,39 +58,8 @@ class Session:
 
 
 def feeds(samples: Path, model: Model, limit: int | None = None) -> Iterator[Arrays]:
-    """Samples in batches as a float graph takes them; a last partial batch is filled up.
-
-    Args:
-        samples: A directory of edgekit.chunks.
-        model: The float graph; a batch that may vary is fed one sample at a time.
-        limit: How many samples to take at most.
-
-    Raises:
-        DataError: There are no samples, or not for every input.
-    """
-    wanted = {spec.name: spec for spec in specs(model.inputs)}
-    size = next((spec.shape[0] or 1 for spec in wanted.values() if spec.shape), 1)
-    taken = 0
-    for arrays in chunks.read(samples):
-        missing = sorted(set(wanted) - set(arrays))
-        if missing:
-            raise DataError(
-                f"the calibration samples have no array for input '{missing[0]}', only for"
-                f" {', '.join(sorted(arrays))}",
-                "name the arrays of --data after the inputs",
-            )
-        for start in range(0, len(next(iter(arrays.values()))), size):
-            if limit is not None and taken >= limit:
-                return
-            taken += size
-            yield {
-                name: _typed(arrays[name][start : start + size], size, spec.dtype)
-                for name, spec in wanted.items()
-            }
-    if not taken:
-        raise DataError(
-            "no calibration samples were given", "check the calib or train role of --data"
-        )
+    """Samples in batches as a float graph takes them; see `calibration_feeds`."""
+    return calibration_feeds.feeds(samples, specs(model.inputs), limit)
 
 
 def collect(model: Model, ports: Mapping[str, Port], samples: Path) -> dict[str, TensorStatistics]:
@@ -136,12 +105,3 @@ def _with_outputs(model: Model, ports: list[Port]) -> Model:
 def _over_all(reduce: Callable[..., Any], port: Port) -> Port:
     axes = np.arange(rank_of(port), dtype=np.int64)
     return reduce(port, axes, False).output(0)
-
-
-def _typed(values: NDArray[np.generic], size: int, dtype: str) -> NDArray[np.generic]:
-    if len(values) < size:
-        values = np.concatenate([values, np.repeat(values[-1:], size - len(values), axis=0)])
-    target = np.dtype(dtype)
-    if target.kind in "iu" and values.dtype.kind == "f":
-        values = np.rint(values)
-    return np.ascontiguousarray(values, target)

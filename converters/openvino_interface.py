@@ -14,8 +14,8 @@ import openvino
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
+from edgekit.converters.activation_ranges import LEVELS, Range, affine
 from edgekit.converters.openvino_graph import Model, Node, Port, constant, specs
-from edgekit.converters.openvino_ranges import LEVELS, Range, affine
 from edgekit.errors import ConversionError
 from edgekit.types import TensorSpec
 

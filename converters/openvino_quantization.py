@@ -2,7 +2,7 @@
 
 NNCF knows where the CPU plugin's int8 kernels want quantizers; one sample suffices for that. What
 it does next is replaced, because it was measured to ruin real models: its mean ranges (see
-openvino_ranges), its fast bias correction (a ResNet-8 lost a whole point: SQNR 19 dB, without it
+activation_ranges), its fast bias correction (a ResNet-8 lost a whole point: SQNR 19 dB, without it
 24, here 30; see openvino_noise), its cure for 16-bit overflow (see openvino_weights), and its
 per-channel activation ranges, which count the wrong axis where a transpose follows.
 """
@@ -22,6 +22,7 @@ from nncf.quantization.advanced_parameters import (
 )
 
 from edgekit.chunks import Arrays
+from edgekit.converters.activation_ranges import LEVELS, Range, affine
 from edgekit.converters.openvino_graph import (
     LAYERS,
     LOOPS,
@@ -34,7 +35,6 @@ from edgekit.converters.openvino_graph import (
     rank_of,
     tensor_key,
 )
-from edgekit.converters.openvino_ranges import LEVELS, Range, affine
 from edgekit.converters.openvino_weights import NNCF_ERRORS, quantize_recurrent_weights, requantize
 from edgekit.errors import ConversionError
 

@@ -1,10 +1,4 @@
-"""Weights as integers: for static int8 and for weight-only precisions.
-
-CPUs without VNNI add products of neighbouring input channels in 16 bits, and overflow. NNCF's cure
-halves all weights of the first layer (others still overflow: an autoencoder's AUC fell from 0.88 to
-0.83) or of all layers (0.85). Here each output channel is scaled down only as far as its own
-neighbours need (0.88), and the file computes the same everywhere.
-"""
+"""Weights as integers: for static int8 and for weight-only precisions."""
 
 from __future__ import annotations
 
@@ -14,7 +8,6 @@ from nncf.quantization.advanced_parameters import (
     AdvancedCompressionParameters,
     GroupSizeFallbackMode,
 )
-from numpy.typing import NDArray
 from openvino import opset13 as ops
 
 from edgekit.converters.openvino_graph import (
@@ -29,12 +22,9 @@ from edgekit.converters.openvino_graph import (
     graphs,
     is_constant,
 )
+from edgekit.converters.weight_grid import fit_weights, full_scale
 from edgekit.errors import ConversionError
 
-LARGEST_WEIGHT = 127
-LARGEST_PAIR = 128
-"""255 · 128 < 2^15: two products of unsigned activations and weights whose sum still fits."""
-PAIR_FACTORS = np.arange(64, 129) / 64
 MINIMUM_INT4_SHARE = 0.5
 INTEGER_TYPES = ("i8", "u8", "i4", "u4")
 
@@ -159,41 +149,6 @@ def stored_weights(node: Node) -> tuple[Node, Node] | None:
     return (stored, scale) if kind == "Constant" else None
 
 
-def fit_weights(
-    weights: NDArray[np.float32], channels: tuple[int, ...], inputs: int | None
-) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Symmetric int8 weights that no 16-bit accumulator overflows with.
-
-    AVX2 and AVX-512 without VNNI multiply unsigned activations and weights to 16 bits and add
-    two neighbours there (vpmaddubsw, saturating). Each channel's scale grows, up to twofold, until
-    no two neighbouring weights of one sign exceed LARGEST_PAIR together.
-
-    Args:
-        weights: Float weights of any shape.
-        channels: The axes that have a scale of their own.
-        inputs: The axis that products are summed along, whose neighbours (2k, 2k + 1) meet; None
-            where none are summed (depthwise).
-
-    Returns:
-        Weights of the same shape, and scales with 1 along every other axis.
-    """
-    scale = _full_scale(weights, channels)
-    if inputs is None or weights.shape[inputs] < 2:
-        return np.rint(weights / scale).astype(np.int8), scale
-    others = tuple(axis for axis in range(weights.ndim) if axis not in channels)
-    factor = np.full_like(scale, PAIR_FACTORS[-1])
-    settled = np.zeros(scale.shape, bool)
-    for candidate in PAIR_FACTORS:
-        pairs = _largest_pairs(np.rint(weights / (scale * candidate)), inputs)
-        fits = (pairs.max(axis=others, keepdims=True) <= LARGEST_PAIR) & ~settled
-        factor[fits] = candidate
-        settled |= fits
-        if settled.all():
-            break
-    scale = (scale * factor).astype(np.float32)
-    return np.rint(weights / scale).astype(np.int8), scale
-
-
 def requantize(node: Node, twin: Node) -> None:
     """Replaces the int8 weights of a layer by `fit_weights` of its float twin's."""
     stored = stored_weights(node)
@@ -228,25 +183,6 @@ def _channel_axes(node: Node, rank: int) -> tuple[int, ...]:
     }[str(node.get_type_name())]
 
 
-def _full_scale(weights: NDArray[np.generic], channels: tuple[int, ...]) -> NDArray[np.float32]:
-    others = tuple(axis for axis in range(weights.ndim) if axis not in channels)
-    largest = np.abs(weights.astype(np.float32)).max(axis=others, keepdims=True)
-    scale: NDArray[np.float32] = np.where(largest > 0, largest / LARGEST_WEIGHT, 1.0)
-    return scale.astype(np.float32)
-
-
-def _largest_pairs(grid: NDArray[np.float32], inputs: int) -> NDArray[np.float32]:
-    """The sum of each pair of neighbours, as large as activations of any mix can make it."""
-    lined = np.moveaxis(grid, inputs, 0)
-    if len(lined) % 2:
-        lined = np.concatenate([lined, np.zeros_like(lined[:1])])
-    even, odd = lined[0::2], lined[1::2]
-    positive = np.maximum(even, 0) + np.maximum(odd, 0)
-    negative = np.maximum(-even, 0) + np.maximum(-odd, 0)
-    pairs: NDArray[np.float32] = np.maximum(positive, negative)
-    return np.moveaxis(pairs, 0, inputs)
-
-
 def _weight_ports(node: Node) -> tuple[int, ...]:
     """The inputs of a node that can hold weights."""
     kind = node.get_type_name()
@@ -278,7 +214,7 @@ def _store(node: Node, port: int) -> None:
         return
     recurrent = node.get_type_name() in RECURRENT
     channels = tuple(range(weights.ndim - 1)) if recurrent else _channel_axes(node, weights.ndim)
-    scale = _full_scale(weights, channels)
+    scale = full_scale(weights, channels)
     grid = np.rint(weights.astype(np.float32) / scale).astype(np.int8)
     real = ops.multiply(ops.convert(constant(grid), "f32"), constant(scale))
     node.input(port).replace_source_output(real.output(0))

@@ -16,12 +16,9 @@ from edgekit.recipe_types import Claim
 from edgekit.types import TensorSpec
 
 _FORMATS = {
-    ".onnx": ("onnx", "onnxruntime"),
-    **{
-        known.suffix: (name, known.runtime)
-        for name, known in registry.FORMATS.items()
-        if not known.base
-    },
+    known.suffix: (name, known.runtime)
+    for name, known in registry.FORMATS.items()
+    if not known.base
 }
 _EMITTED = {name: known.runtime for name, known in registry.EMITTERS.items() if known.runtime}
 _RUNTIMES = {**dict(_FORMATS.values()), **_EMITTED}

@@ -20,6 +20,7 @@ Examples:
   edgekit convert m.keras -o m.tflite
   edgekit convert m.keras --precision int8 --data data.npz -o m_int8.tflite
   edgekit convert m.h5 --target host-openvino --precision fp16 -o m.xml
+  edgekit convert m.keras --target nvidia-t4 --batch 1..16 -o m.onnx
   edgekit convert m.keras --target cortex-m7 --emit c --data data.npz -o m.h
   edgekit convert m.keras --target cortex-m55-ethos-u55-128 --data data.npz -o m.tflite""",
 )

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import click
 
-from edgekit import hardware, inspection, options, printing, printing_inspect, streams, target_rules
+from edgekit import (
+    hardware,
+    inspection,
+    options,
+    printing,
+    printing_inspect,
+    registry,
+    streams,
+    target_rules,
+)
 from edgekit.commands import Command
 from edgekit.errors import UsageError
 from edgekit.inspect_types import Finding, InspectReport, TargetFindings
@@ -74,9 +83,9 @@ def inspect(
 def _findings(info: ModelInfo, target: str, precision: Precision | None) -> TargetFindings:
     profile = hardware.load(target)
     wanted = precision or profile.precision.default
-    findings = target_rules.check(info, profile, wanted)
+    findings = (*target_rules.check(info, profile, wanted), *inspection.lint(info.path, profile))
     if missing := target_rules.converter_missing(profile):
         # Last: what the model itself lacks is worth knowing all the same.
-        fix = "choose a target whose format is tflite or openvino (edgekit profiles list)"
+        fix = f"choose a target of {', '.join(registry.CONVERTERS)} (edgekit profiles list)"
         findings = (*findings, Finding(None, missing, fix))
     return TargetFindings(profile.name, wanted, findings)

@@ -18,6 +18,8 @@ from edgekit import (
     coral,
     coral_plan,
     emission,
+    engine,
+    engine_plan,
     files,
     manifest,
     metrics,
@@ -70,7 +72,7 @@ def convert(
         metric: For max_drop; default top1.
         input_type: Type of the artifact's quantized inputs; default: the profile's.
         output_type: Likewise for outputs.
-        batch: "N" (static) or "dynamic".
+        batch: "N" (static), "dynamic", or "A..B" for TensorRT.
         max_drop: Largest accuracy loss allowed, absolute in the metric (0.01 is one point).
         simplify: First remove identities and dead channels from Keras models.
         emit: Write C sources in place of the .tflite: "c" (needs no runtime) or "c-array" (for
@@ -127,6 +129,8 @@ def _work(resolved: ConversionPlan, profile: Profile) -> ModuleType:
         return emission
     if coral_plan.applies(profile):
         return coral
+    if engine_plan.applies(profile):
+        return engine
     return npu_compilation if registry.is_compiled(resolved.format) else conversion_work
 
 

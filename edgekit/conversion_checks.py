@@ -44,8 +44,8 @@ def check_interface(opened: dict[str, Any], built: Built, resolved: ConversionPl
                     f" converter promised {sorted((n, s.dtype) for n, s in promised.items())}",
                     "report it with the output of edgekit inspect",
                 )
-            quantized = spec.scale is not None or spec.dtype == "float32"
-            if quantized and spec.dtype != wanted:
+            has_choice = spec.scale is not None or spec.dtype in ("float32", "float16")
+            if has_choice and spec.dtype != wanted:
                 raise ConversionError(
                     f"{side[:-1]} '{spec.name}' has type {spec.dtype}; asked was {wanted}",
                     f"use --{side[:-1]}-type {spec.dtype}",

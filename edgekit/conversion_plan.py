@@ -10,6 +10,7 @@ from edgekit import (
     coral_plan,
     device_options,
     emission_plan,
+    engine_plan,
     hardware,
     hashing,
     loading,
@@ -89,6 +90,7 @@ def resolve(
         input_type=input_type,
         output_type=output_type,
         batch=_batch(batch, profile),
+        batch_range=engine_plan.batch_range(batch, profile),
         threads=profile.litert.threads if profile.litert else 1,
         preprocess=wanted,
         simplify=simplified,
@@ -171,7 +173,9 @@ def _check_values(
     if max_drop is not None and not 0 <= max_drop < 1:
         raise UsageError(f"--max-drop {max_drop:g} is not in 0 to 1", "0.01 and 1% mean one point")
     for option, value in (("input-type", input_type), ("output-type", output_type)):
-        if precision and precision not in STATIC_PRECISIONS and value not in (None, "float32"):
+        half = precision == "fp16" and value == "float16"
+        integer = value not in (None, "float32") and not half
+        if precision and precision not in STATIC_PRECISIONS and integer:
             raise UsageError(
                 f"--{option} {value}: {precision} has no integer activations to take or give",
                 f"leave out --{option}, or use --precision int8",
@@ -211,7 +215,8 @@ def _check_route(source: ModelFile, profile: Profile, facts: registry.Format) ->
     raise ConversionError(
         f"a .{source.format} model cannot be converted to {profile.format}; possible sources:"
         f" .keras, .h5, SavedModel, {others}",
-        "convert from the Keras model it was made from, or choose --target host-openvino"
+        "convert from the Keras model it was made from, or choose --target host-openvino or"
+        " host-onnxruntime"
         if source.family == "onnx"
         else "convert from the Keras model it was made from",
     )
@@ -236,11 +241,8 @@ def _check_precision(
 
 
 def _batch(text: str, profile: Profile) -> int | None:
-    if re.fullmatch(r"\d+\.\.\d+", text):
-        raise UsageError(
-            f"--batch {text}: only TensorRT engines take a range of batch sizes",
-            "use --batch dynamic or a number",
-        )
+    if engine_plan.batch_range(text, profile):
+        return None
     if text == "dynamic":
         if profile.static_batch_only:
             raise ConversionError(

@@ -297,7 +297,7 @@ def _step(resolved: ConversionPlan, built: Built) -> Step:
             "asked_precision": resolved.precision,
             "method": built.choice.method,
             "overrides": built.choice.overrides,
-            "batch": resolved.batch,
+            "batch": resolved.batch_range or resolved.batch,
             "quantized_share": built.quantized_share,
         },
     )

@@ -125,7 +125,6 @@ def backends() -> tuple[BackendState, ...]:
     return (
         *_known("source", registry.SOURCES),
         *_known("converter", registry.CONVERTERS),
-        *_planned("converter", registry.PLANNED_CONVERTERS),
         *_third_party("converter"),
         *_known("runtime", registry.RUNTIMES),
         *_known("target", registry.TARGETS),

@@ -8,12 +8,21 @@ from typing import Any
 
 import msgspec
 
-from edgekit import compression_plan, gains, hardware, loading, recipe_files, target_rules
+from edgekit import (
+    compression_plan,
+    gains,
+    hardware,
+    loading,
+    recipe_files,
+    registry,
+    target_rules,
+)
 from edgekit.errors import ModelError
 from edgekit.inspect_types import Finding, RecipeFindings, StepFindings
 from edgekit.profile_types import Profile
 from edgekit.recipe_types import ChannelsStep, QuantizeStep, Recipe, RecipeStep, Removal
 from edgekit.types import ModelInfo
+from edgekit.workers import Worker
 
 COMPRESSOR = "edgekit.compression.compressor:Compressor"
 
@@ -41,6 +50,23 @@ def inspect(path: str | Path, *, targets: Sequence[str] = (), trust: bool = Fals
     file = loading.identify(path, trust=trust)
     with loading.opened(file, trust=trust) as (_, info):
         return info
+
+
+def lint(path: str | Path, profile: Profile) -> tuple[Finding, ...]:
+    """What a target's runtime would refuse of an .onnx; nothing for other models and targets.
+
+    Args:
+        path: A model that `inspect` has read.
+        profile: The target.
+
+    Raises:
+        MissingExtra: What reads .onnx is not installed.
+    """
+    if profile.format not in registry.LINTERS or loading.identify(path).family != "onnx":
+        return ()
+    registry.require(registry.CONVERTERS[profile.format], f"looking at it for {profile.name}")
+    with Worker(registry.LINTERS[profile.format], "the linter") as linter:
+        return msgspec.convert(linter.call("lint", path=str(path)), tuple[Finding, ...])
 
 
 def explain(

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import tensorflow as tf
 
-from edgekit import chunks, frozen_graph, keras_export, keras_layers, loading
+from edgekit import chunks, frozen_graph, keras_export, keras_layers, loading, registry
 from edgekit.chunks import Arrays
 from edgekit.compression.identities import WITHOUT_OPERATOR
 from edgekit.compression.simplify import simplify
@@ -123,6 +123,12 @@ class Source:
     def export_savedmodel(self, path: str, batch: int | None = 1) -> dict[str, Any]:
         """Writes a frozen SavedModel directory; see `export_tflite`."""
         keras_export.to_savedmodel(self._model(), self._function(batch), Path(path))
+        return {"notes": []}
+
+    def export_onnx(self, path: str, batch: int | None = 1) -> dict[str, Any]:
+        """Writes a float .onnx whose batch may vary, unless the model's own is fixed."""
+        function = self._function(batch if self._fixed_batch() else None)
+        registry.exporter("onnx").to_onnx(self._model(), function, Path(path))
         return {"notes": []}
 
     def _model(self) -> Loaded:

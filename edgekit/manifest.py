@@ -19,7 +19,7 @@ SCHEMA = "edgekit.manifest/1"
 
 _LIBRARIES = (
     "edgekit", "ai-edge-litert", "ethos-u-vela", "keras", "litert-quantizer", "nncf", "numpy",
-    "onnx", "onnxruntime", "openvino", "tensorflow", "tf_keras",
+    "onnx", "onnxruntime", "openvino", "tensorflow", "tf2onnx", "tf_keras",
 )  # fmt: skip
 
 

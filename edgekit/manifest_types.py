@@ -101,7 +101,8 @@ class Trained(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class ConversionPlan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a conversion will do, with every default resolved; `--dry-run` prints it.
 
-    `batch` None is dynamic. `simplify`: lossless simplification comes first; of Keras models only.
+    `batch` None is dynamic, within `batch_range` where the target builds engines for one.
+    `simplify`: lossless simplification comes first; of Keras models only.
     `emit` names the C sources that are written in place of the .tflite.
     """
 
@@ -116,6 +117,7 @@ class ConversionPlan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     input_type: IoType
     output_type: IoType
     batch: int | None
+    batch_range: tuple[int, int] | None = None
     threads: int
     preprocess: str
     simplify: bool

@@ -20,6 +20,8 @@ SHOWN_TENSORS = 2
 def plan(planned: ConversionPlan) -> RenderableType:
     """What `--dry-run` resolved."""
     batch = "dynamic" if planned.batch is None else str(planned.batch)
+    if planned.batch_range:
+        batch = "{}..{}".format(*planned.batch_range)
     facts = [
         ("would write", planned.output + " (unchanged already)" * planned.up_to_date),
         ("format", f"{planned.emit or planned.format} {planned.precision} for {planned.target}"),

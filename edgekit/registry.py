@@ -37,7 +37,8 @@ class Format(NamedTuple):
     the first one; "tflite" and "onnx" also say that such a file can itself be the source.
     `per_tensor` says that its converter can calibrate single tensors (`tensors`, `overrides`).
     `siblings` are the suffixes of the files that an artifact has beside its main one. `base` is the
-    format that its artifacts are compiled from; nothing on this machine runs them.
+    format that its artifacts are, or are compiled from; nothing on this machine runs them as the
+    target does.
     """
 
     suffix: str
@@ -66,14 +67,18 @@ CONVERTERS = {
     "tflite": Backend("edgekit.converters.tflite", "tflite", ("litert_quantizer",)),
     "openvino": Backend("edgekit.converters.openvino", "openvino", ("openvino", "nncf")),
     "ethos_u": Backend("edgekit.converters.ethos_u", "ethos-u", ("ethosu", "litert_quantizer")),
+    "onnx": Backend("edgekit.converters.onnx", "onnx", ("onnx", "onnxruntime", "tf2onnx")),
+    "tensorrt": Backend(
+        "edgekit.converters.tensorrt", "tensorrt", ("onnx", "onnxruntime", "tf2onnx")
+    ),
 }
 FORMATS = {
     "tflite": Format(".tflite", "litert", ("tflite",), per_tensor=True),
     "openvino": Format(".xml", "openvino", ("savedmodel", "onnx", "tflite"), siblings=(".bin",)),
     "ethos_u": Format(".tflite", "litert", ("tflite",), per_tensor=True, base="tflite"),
+    "onnx": Format(".onnx", "onnxruntime", ("onnx",)),
+    "tensorrt": Format(".onnx", "onnxruntime", ("onnx",), base="onnx"),
 }
-PLANNED_CONVERTERS = ("onnx", "tensorrt")
-"""Formats that profiles name and that no converter of this version writes."""
 
 EMITTERS = {
     "c": Emitter(
@@ -93,6 +98,9 @@ SOURCES = {
     "tflite": Backend("edgekit.tflite_source", None, ("ai_edge_litert",)),
     "onnx": Backend("edgekit.onnx_source", "onnx", ("onnx", "onnxruntime")),
 }
+EXPORTERS = {"onnx": Backend("edgekit.onnx_export", "onnx", ("onnx", "tf2onnx"))}
+"""What writes a loaded Keras model in a form that needs more than TensorFlow."""
+
 RUNTIMES = {
     "litert": Backend("edgekit.targets.runner.litert", None, ("ai_edge_litert",)),
     "openvino": Backend("edgekit.targets.runner.openvino", "openvino", ("openvino",)),
@@ -112,9 +120,13 @@ TARGETS = {
     "qemu": Backend("edgekit.targets.qemu", None, ()),
 }
 
+LINTERS = {"tensorrt": "edgekit.converters.tensorrt:Linter"}
+"""What holds a given .onnx against what a format's runtime refuses, as `module:Class`."""
+
 _GROUPS = {
     "converter": (CONVERTERS, "edgekit.converters"),
     "source": (SOURCES, None),
+    "exporter": (EXPORTERS, None),
     "runtime": (RUNTIMES, None),
     "layer reader": (LAYERS, None),
     "target": (TARGETS, "edgekit.targets"),
@@ -196,6 +208,11 @@ def source(name: str) -> ModuleType:
     return _load("source", name)
 
 
+def exporter(name: str) -> ModuleType:
+    """The module that writes a loaded Keras model as a hub of this form."""
+    return _load("exporter", name)
+
+
 def runtime(name: str) -> ModuleType:
     """The runner's module that executes artifacts with a runtime."""
     return _load("runtime", name)
@@ -214,11 +231,6 @@ def _reference(kind: str, name: str, served: str) -> str:
     if name in table:
         require(table[name], f"the {name} {kind}")
         return f"{table[name].module}:{served}"
-    if kind == "converter" and name in PLANNED_CONVERTERS and not exists(kind, name):
-        raise UserError(
-            f"edgekit {metadata.version('edgekit')} has no converter for '{name}' yet",
-            "choose a target whose format is tflite, openvino or ethos_u (edgekit profiles list)",
-        )
     return f"{_load(kind, name).__name__}:{served}"
 
 

@@ -314,8 +314,8 @@ def test_dry_run_writes_nothing_and_says_what_would_be_written(
         (["convert", "no.keras", "--target", "toaster", "-o", "o.tflite"], 1, "named 'toaster'"),
         (
             ["convert", "m", "--target", "nvidia-t4", "-o", "o.plan"],
-            1,
-            "no converter for 'tensorrt'",
+            2,
+            "-o o.plan does not end in .onnx, as tensorrt artifacts do",
         ),
         (["convert", "m", "--precision", "int8", "-o", "o.tflite"], 2, "--data was not given"),
         (["convert", "m", "-o", "o.xml"], 2, "does not end in .tflite"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from edgekit import errors, failure, hardware, reference, registry
+from edgekit import errors, failure, hardware, reference
 from edgekit.cli import COMMANDS, root
 
 ROOT = Path(__file__).parent.parent
@@ -83,6 +83,8 @@ def test_every_example_is_a_command_line_that_parses() -> None:
     [
         ("TFLite", "host"),
         ("OpenVINO IR", "host-openvino"),
+        ("ONNX Runtime", "host-onnxruntime"),
+        ("TensorRT's ONNX", "nvidia-t4"),
         ("Ethos-U by Vela", "cortex-m55-ethos-u55-128"),
     ],
 )
@@ -94,12 +96,6 @@ def test_the_table_of_precisions_is_what_the_profiles_support(heading: str, targ
     marks = [cell.strip() for cell in row.strip("|").split("|")][1:]
     stated = {name for name, mark in zip(names, marks, strict=True) if mark == "yes"}
     assert stated == set(hardware.load(target).precision.supported)
-
-
-def test_the_formats_that_are_not_there_yet_are_said_to_be_missing() -> None:
-    limits = readme().partition("## What it does not do yet")[2]
-    for name in registry.PLANNED_CONVERTERS:
-        assert name in limits.replace("-", "_").replace(" ", "_").lower(), name
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -11,7 +11,7 @@ import pytest
 from edgekit.cli import COMMANDS
 
 FRAMEWORKS = (
-    "keras", "tf_keras", "tensorflow", "openvino", "nncf", "onnx", "onnxruntime",
+    "keras", "tf_keras", "tensorflow", "openvino", "nncf", "onnx", "onnxruntime", "tf2onnx",
     "litert_quantizer", "ai_edge_litert", "h5py", "sklearn", "scipy", "PIL",
 )  # fmt: skip
 HELP_MAY_LOAD = {"click", "edgekit"}

@@ -302,8 +302,10 @@ def test_a_recurrent_layer_at_static_int8_is_refused_as_convert_does(target, fix
 
 
 def test_a_format_without_a_converter_is_said_truthfully():
-    line = target_rules.converter_missing(hardware.load("jetson-orin-nano"))
-    assert "has no converter for tensorrt" in line
+    elsewhere = msgspec.structs.replace(hardware.load("jetson-orin-nano"), format="engines")
+    line = target_rules.converter_missing(elsewhere)
+    assert "has no converter for engines" in line
     assert "jetson-orin-nano" in line
+    assert target_rules.converter_missing(hardware.load("jetson-orin-nano")) is None
     assert target_rules.converter_missing(hardware.load("host")) is None
     assert target_rules.converter_missing(hardware.load("cortex-m7")) is None

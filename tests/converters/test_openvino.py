@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgekit import chunks
-from edgekit.converters import openvino_ranges as ranges
+from edgekit.converters import activation_ranges as ranges
 from edgekit.errors import ConversionError, DataError, OutputError
 from edgekit.workers import Worker
 

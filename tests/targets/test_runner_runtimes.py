@@ -169,3 +169,14 @@ def test_openvino_times_single_operators_when_profiled(tmp_path):
 def test_openvinos_telemetry_cannot_be_imported(tmp_path):
     load("openvino", tmp_path)
     assert sys.modules["openvino_telemetry"] is None
+
+
+def test_onnxruntime_tells_which_provider_took_the_nodes(tmp_path):
+    facts = load("onnxruntime", tmp_path).facts()
+    assert facts["delegate"] == {"name": "CPUExecutionProvider", "nodes": 1, "total_nodes": 1}
+    assert facts["assignment"] == {"CPUExecutionProvider": 1}
+
+
+def test_a_provider_that_is_not_there_is_refused_and_never_replaced(tmp_path):
+    with pytest.raises(RunnerError, match="execution provider CUDAExecutionProvider is not part"):
+        load("onnxruntime", tmp_path, provider="CUDAExecutionProvider")

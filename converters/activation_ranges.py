@@ -69,6 +69,21 @@ def choose(statistics: TensorStatistics, method: str) -> Range:
     return _least_squares(statistics)
 
 
+def choose_symmetric(statistics: TensorStatistics, method: str) -> Range:
+    """The range of a tensor by one of METHODS, as far below zero as above it."""
+    if method == "mse" and statistics.counts.any():
+        limit = _least_squares_limit(statistics)
+    else:
+        limit = max(map(abs, choose(statistics, method)))
+    return -limit, limit
+
+
+def symmetric_scale(limits: Range) -> np.float32:
+    """The scale of int8 values −127…127 that cover a symmetric range."""
+    scale = np.float32(max(map(abs, limits)) / (LEVELS // 2 - 1))
+    return scale if scale > np.finfo(np.float32).tiny else np.float32(1 / (LEVELS // 2 - 1))
+
+
 def affine(limits: Range) -> tuple[np.float32, int]:
     """Scale and zero point (of unsigned 8 bits) that cover a range, with zero on the grid.
 
@@ -104,6 +119,15 @@ def _least_squares(statistics: TensorStatistics) -> Range:
         best = min(tried, key=lambda limits: _error(points, statistics.counts, limits))
         tried = [(best[0], high * factor) for factor in SHRINK_FACTORS]
         best = min(tried, key=lambda limits: _error(points, statistics.counts, limits))
+    return best
+
+
+def _least_squares_limit(statistics: TensorStatistics) -> float:
+    low, high = statistics.extremes()
+    points = low + (np.arange(BINS, dtype=np.float64) + 0.5) * ((high - low) / BINS)
+    largest = max(abs(low), abs(high))
+    tried = [largest * factor for factor in SHRINK_FACTORS]
+    best: float = min(tried, key=lambda limit: _error(points, statistics.counts, (-limit, limit)))
     return best
 
 

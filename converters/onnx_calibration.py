@@ -1,0 +1,179 @@
+"""One float ONNX model and its calibration samples: what all int8 artifacts of it share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.converters import activation_ranges, onnx_execution
+from edgekit.converters.activation_ranges import Range, TensorStatistics
+from edgekit.converters.onnx_graph import LAYERS, Graph, Model
+
+RANKING_SAMPLES = 32
+OVERFLOW_FACTOR = 1.5
+"""Noise of kernels over that of the file, above which more than rounding is at work: 1.8 dB."""
+BOUNDING = ("Softmax", "Sigmoid", "LogSoftmax", "Tanh")
+
+
+class Choice(NamedTuple):
+    """What is decided about an int8 artifact.
+
+    `overrides` maps single activations to another method; `float_layers` stay float.
+    """
+
+    method: str
+    overrides: Mapping[str, str]
+    float_layers: tuple[str, ...]
+
+
+class Dialect(Protocol):
+    """What one runtime's int8 is: `onnx_dialect` and `tensorrt_dialect` are such."""
+
+    NAME: str
+    PRECISIONS: tuple[str, ...]
+    SYMMETRIC: bool
+    INTEGER_IO: bool
+    MAY_OVERFLOW: bool
+    RUNTIME_OPTIONS: dict[str, str]
+
+    def activations(self, graph: Graph) -> list[str]:
+        """The activations that a range has to be known of."""
+
+    def quantized(
+        self,
+        graph: Graph,
+        ranges: Mapping[str, Range],
+        float_layers: tuple[str, ...],
+        *,
+        fitted: bool,
+    ) -> Model:
+        """A new int8 model; `fitted` weights overflow no 16-bit accumulator."""
+
+    def dynamic(self, graph: Graph, float_layers: tuple[str, ...]) -> Model:
+        """A new model that quantizes activations as it runs."""
+
+    def check(self, model: Model) -> None:
+        """Refuses what the runtime would refuse."""
+
+
+class Calibration:
+    """A float model with one set of samples.
+
+    Args:
+        graph: The float model.
+        dialect: The runtime's int8.
+        samples: A directory of edgekit.chunks.
+    """
+
+    def __init__(self, graph: Graph, dialect: Dialect, samples: Path) -> None:
+        self._graph = graph
+        self._dialect = dialect
+        self._samples = samples
+        self._statistics: dict[str, TensorStatistics] = {}
+        self._overflow: str | None = None
+        self._judged = not dialect.MAY_OVERFLOW
+
+    def quantized(self, choice: Choice) -> Model:
+        """A new quantized model, with float inputs and outputs."""
+        ranges = self._ranges(choice)
+
+        def make(*, fitted: bool) -> Model:
+            return self._dialect.quantized(self._graph, ranges, choice.float_layers, fitted=fitted)
+
+        if not self._judged:
+            self._judged, self._overflow = True, self._overflows(make(fitted=False))
+        return make(fitted=self._overflow is not None)
+
+    def notes(self) -> tuple[str, ...]:
+        """What the kernels of this CPU made necessary."""
+        return (self._overflow,) if self._overflow else ()
+
+    def _ranges(self, choice: Choice) -> dict[str, Range]:
+        names = self._dialect.activations(self._graph)
+        statistics = self._collected(names)
+        choose = (
+            activation_ranges.choose_symmetric
+            if self._dialect.SYMMETRIC
+            else activation_ranges.choose
+        )
+        return {
+            name: choose(statistics[name], choice.overrides.get(name, choice.method))
+            for name in names
+        }
+
+    def _overflows(self, model: Model) -> str | None:
+        """What this CPU's kernels lose of what a file says, if it is more than rounding."""
+        outputs = [value.name for value in self._graph.model.graph.output]
+        exact = self._run(self._graph.model, outputs)
+        noise = [
+            max(map(_noise_to_signal, exact, self._run(model, outputs, simulated=simulated)))
+            for simulated in (False, True)
+        ]
+        if not noise[0] > noise[1] * OVERFLOW_FACTOR:
+            return None
+        kernels, file = (-10 * np.log10(max(share, 1e-12)) for share in noise)
+        return (
+            f"this CPU's int8 kernels overflow with weights of full range ({kernels:.1f} dB where"
+            f" the file gives {file:.1f}): they were scaled to fit"
+        )
+
+    def interface_ranges(self) -> dict[str, Range]:
+        """The extremes of each float input and output by its name."""
+        graph = self._graph.model.graph
+        names = [value.name for value in (*graph.input, *graph.output)]
+        real = [name for name in names if self._graph.is_float(name)]
+        return {name: one.extremes() for name, one in self._collected(real).items() if name in real}
+
+    def noise_at_outputs(self, choice: Choice) -> dict[str, float]:
+        """The noise-to-signal power ratio at the outputs that each layer alone causes.
+
+        Σ (y − y')² / Σ y², y the float model's outputs and y' those of the model in which this one
+        layer is int8; of several outputs the worst. A final softmax or sigmoid is left out: it
+        hides noise where it saturates.
+        """
+        layers = [node for node in self._graph.model.graph.node if node.op_type in LAYERS]
+        names = [node.name for node in layers if node.name not in choice.float_layers]
+        outputs = [self._before_bounding(value.name) for value in self._graph.model.graph.output]
+        exact = self._run(self._graph.model, outputs)
+        others = {node.name for node in self._graph.model.graph.node}
+        noise = {}
+        for name in names:
+            kept = tuple(sorted(others - {name}))
+            ranges = self._ranges(choice)
+            model = self._dialect.quantized(
+                self._graph, ranges, kept, fitted=self._overflow is not None
+            )
+            found = self._run(model, outputs, simulated=not self._dialect.MAY_OVERFLOW)
+            noise[name] = max(map(_noise_to_signal, exact, found))
+        return noise
+
+    def _before_bounding(self, name: str) -> str:
+        node = self._graph.producers.get(name)
+        bounded = node is not None and node.op_type in BOUNDING
+        return str(node.input[0]) if bounded and node is not None else name
+
+    def _run(
+        self, model: Model, outputs: list[str], *, simulated: bool = False
+    ) -> list[NDArray[np.float64]]:
+        """Each output over the first samples, flat."""
+        session = onnx_execution.Session(model, outputs, simulated=simulated)
+        own = len(model.graph.output)
+        batches = [
+            [values.astype(np.float64).reshape(-1) for values in session.run(feed)[own:]]
+            for feed in onnx_execution.feeds(self._samples, self._graph.model, RANKING_SAMPLES)
+        ]
+        return [np.concatenate(values) for values in zip(*batches, strict=True)]
+
+    def _collected(self, names: Iterable[str]) -> dict[str, TensorStatistics]:
+        lacking = [name for name in names if name not in self._statistics]
+        self._statistics |= onnx_execution.collect(self._graph.model, lacking, self._samples)
+        return self._statistics
+
+
+def _noise_to_signal(exact: NDArray[np.float64], found: NDArray[np.float64]) -> float:
+    signal = float(np.square(exact).sum())
+    return float(np.square(exact - found).sum()) / signal if signal > 0 else 0.0

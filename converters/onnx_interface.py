@@ -1,0 +1,116 @@
+"""Input and output types of ONNX artifacts: float16, and integers with a scale and zero point.
+
+Real values of an integer input or output are scale · (q − zero point), as the manifest says.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from onnx import TensorProto, helper
+
+from edgekit.converters import onnx_graph
+from edgekit.converters.activation_ranges import Range, affine
+from edgekit.converters.onnx_graph import Model
+from edgekit.errors import ConversionError
+from edgekit.types import TensorSpec
+
+LOWEST = {"int8": -128, "uint8": 0}
+_BOUNDED = {"Softmax": (0.0, 255 / 256), "Sigmoid": (0.0, 255 / 256), "Tanh": (-1.0, 127 / 128)}
+"""Ranges that follow from the operation (TFLite quantization specification)."""
+
+
+def check_types(
+    runtime: str, integers: bool, precision: str, input_type: str, output_type: str
+) -> None:
+    """Refuses input and output types that a runtime or precision does not have.
+
+    Raises:
+        ConversionError: The type that was asked for is not possible.
+    """
+    allowed = {"fp16": ["float16"], "int8": list(LOWEST) if integers else []}.get(precision, [])
+    for flag, wanted in (("--input-type", input_type), ("--output-type", output_type)):
+        if wanted != "float32" and wanted not in allowed:
+            raise ConversionError(
+                f"{runtime} artifacts at {precision} cannot have {flag} {wanted}; they can have"
+                f" {' or '.join(['float32', *allowed])}",
+                f"leave out {flag}",
+            )
+
+
+def set_integers(
+    model: Model, input_type: str, output_type: str, ranges: dict[str, Range]
+) -> tuple[list[TensorSpec], list[TensorSpec]]:
+    """Gives float inputs and outputs the integer types asked for; token ids stay.
+
+    Args:
+        model: The quantized model with float inputs and outputs; it is changed.
+        input_type: float32, int8 or uint8.
+        output_type: Likewise.
+        ranges: The calibrated range of each float input and output by name.
+
+    Returns:
+        The inputs and outputs with their scales and zero points.
+    """
+    inputs, outputs = onnx_graph.specs(model.graph.input), onnx_graph.specs(model.graph.output)
+    producers = {name: node.op_type for node in model.graph.node for name in node.output}
+    for at, spec in enumerate(inputs):
+        if input_type != "float32" and spec.dtype == "float32":
+            inputs[at] = _spec(spec, input_type, ranges[spec.name])
+            _integer_input(model, inputs[at])
+    for at, spec in enumerate(outputs):
+        if output_type != "float32" and spec.dtype == "float32":
+            limits = _BOUNDED.get(producers.get(spec.name, ""), ranges[spec.name])
+            outputs[at] = _spec(spec, output_type, limits)
+            _integer_output(model, outputs[at])
+    return inputs, outputs
+
+
+def _spec(spec: TensorSpec, dtype: str, limits: Range) -> TensorSpec:
+    scale, zero_point = affine(limits)
+    return msgspec.structs.replace(
+        spec, dtype=dtype, scale=float(scale), zero_point=zero_point + LOWEST[dtype]
+    )
+
+
+def _integer_input(model: Model, spec: TensorSpec) -> None:
+    inner = f"{spec.name}_float"
+    for node in onnx_graph.nodes(model.graph):
+        for port, name in enumerate(node.input):
+            node.input[port] = inner if name == spec.name else name
+    node = helper.make_node(
+        "DequantizeLinear", [spec.name, *_operands(model, spec)], [inner], name=f"{spec.name}_real"
+    )
+    model.graph.node.insert(0, node)
+    _set_type(model.graph.input, spec)
+
+
+def _integer_output(model: Model, spec: TensorSpec) -> None:
+    inner = f"{spec.name}_float"
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for port, name in enumerate(names):
+                names[port] = inner if name == spec.name else name
+    node = helper.make_node(
+        "QuantizeLinear", [inner, *_operands(model, spec)], [spec.name], name=f"{spec.name}_grid"
+    )
+    model.graph.node.append(node)
+    _set_type(model.graph.output, spec)
+
+
+def _operands(model: Model, spec: TensorSpec) -> list[str]:
+    return [
+        onnx_graph.add_constant(model, f"{spec.name}_io_scale", np.array(spec.scale, np.float32)),
+        onnx_graph.add_constant(
+            model, f"{spec.name}_io_zero_point", np.array(spec.zero_point, spec.dtype)
+        ),
+    ]
+
+
+def _set_type(values: Any, spec: TensorSpec) -> None:
+    for value in values:
+        if value.name == spec.name:
+            kinds = {"int8": TensorProto.INT8, "uint8": TensorProto.UINT8}
+            value.type.tensor_type.elem_type = kinds[spec.dtype]

@@ -1,0 +1,22 @@
+"""Float .onnx → the .onnx that TensorRT builds an engine of; needs neither TensorRT nor a GPU."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import msgspec
+import onnx
+
+from edgekit.converters import tensorrt_dialect, tensorrt_lint
+from edgekit.converters.onnx_conversion import Conversion
+
+Converter = partial(Conversion, tensorrt_dialect)
+
+
+class Linter:
+    """Holds given .onnx files against what TensorRT refuses."""
+
+    def lint(self, path: str) -> list[dict[str, Any]]:
+        """`inspect_types.Finding`s as plain data; convert settles a batch that may vary."""
+        return [msgspec.to_builtins(one) for one in tensorrt_lint.lint(onnx.load(path))]

@@ -1,0 +1,126 @@
+"""TensorRT without a GPU: the checked .onnx, the command that builds the engine, and the linter."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edgekit
+from edgekit import cli, engine_plan, hardware
+from edgekit.errors import ConversionError, ModelError, UsageError
+from edgekit.types import TensorSpec
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("tf2onnx")
+
+HERE = Path(__file__).parent
+
+
+def _module(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+graphs = _module(HERE / "converters" / "onnx_graphs.py")
+T4 = hardware.load("nvidia-t4")
+IMAGE = TensorSpec("image", (None, 3, 8, 8), "float32")
+
+
+def test_the_command_is_strongly_typed_and_names_both_files():
+    words = engine_plan.command(Path("a/m.onnx"), [IMAGE], None)
+    assert words == [
+        "trtexec", "--onnx=a/m.onnx", "--saveEngine=a/m.engine", "--stronglyTyped",
+        "--skipInference",
+    ]  # fmt: skip
+
+
+def test_a_range_of_batches_becomes_an_optimization_profile():
+    words = engine_plan.command(Path("m.onnx"), [IMAGE], (1, 16))
+    assert words[-3:] == [
+        "--minShapes=image:1x3x8x8", "--optShapes=image:16x3x8x8", "--maxShapes=image:16x3x8x8",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "kind", "told"),
+    [
+        ("1..16", "host", UsageError, "only TensorRT engines take a range"),
+        ("16..1", "nvidia-t4", UsageError, "is no range A..B"),
+        ("0..4", "nvidia-t4", UsageError, "is no range A..B"),
+        ("dynamic", "nvidia-t4", ConversionError, "dynamic has no end"),
+    ],
+)
+def test_batches_that_cannot_be_had_are_refused(text, target, kind, told):
+    with pytest.raises(kind, match=told):
+        engine_plan.batch_range(text, hardware.load(target))
+
+
+def test_ranges_and_numbers_are_told_apart():
+    assert engine_plan.batch_range("2..8", T4) == (2, 8)
+    assert engine_plan.batch_range("4", T4) is None
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A small network converted for a T4, batch 1 to 4: its file, manifest and folder."""
+    folder = tmp_path_factory.mktemp("made")
+    hub = graphs.cnn(folder / "cnn.onnx")
+    np.savez(folder / "data.npz", x_calib=graphs.samples("image", 24, 4, 12, 12)["image"])
+    written = edgekit.convert(
+        hub, target="nvidia-t4", precision="int8", data=str(folder / "data.npz"), batch="1..4",
+        output=folder / "m.onnx",
+    )  # fmt: skip
+    return folder / "m.onnx", written, folder
+
+
+def test_the_manifest_says_that_no_engine_was_built_and_how_it_is(made):
+    path, written, _ = made
+    step = written.steps[-1]
+    assert (step.name, step.detail["ran"], step.detail["compute_capability"]) == (
+        "build", False, "7.5",
+    )  # fmt: skip
+    assert step.detail["command"][1] == f"--onnx={path}"
+    assert "--maxShapes=image:4x4x12x12" in step.detail["command"]
+    assert "no engine was built" in written.warnings[-1]
+    assert "--stronglyTyped" in written.warnings[-1]
+    assert written.inputs[0].shape == (None, 4, 12, 12)
+    assert written.parity.sqnr_db > 25
+
+
+def test_bench_does_not_measure_it_in_the_place_of_tensorrt(made):
+    with pytest.raises(ModelError, match="has format tensorrt, which no runtime here runs"):
+        edgekit.bench([made[0]])
+
+
+def test_inspect_lints_a_given_onnx(made, capsys):
+    path, _, folder = made
+    assert cli.main(["inspect", str(path), "--target", "nvidia-t4", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["targets"][0]["findings"] == []
+    model = onnx.load(path)
+    for entry in model.graph.initializer:
+        if entry.name == "image_zero_point":
+            entry.raw_data = np.int8(7).tobytes()
+    onnx.save(model, folder / "bad.onnx")
+    assert cli.main(["inspect", str(folder / "bad.onnx"), "--target", "nvidia-t4", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["targets"][0]["findings"]
+    assert [one["layer"] for one in found] == ["image_quantize", "image_dequantize"]
+    assert "zero point that is not 0 (7)" in found[0]["problem"]
+
+
+def test_a_layer_that_tensorrt_lacks_is_refused_before_anything_is_written(tmp_path):
+    square = [("x", graphs.FLOAT, [1, 4, 4])]
+    nodes = [
+        onnx.helper.make_node("Det", ["x"], ["d"], name="determinant"),
+        onnx.helper.make_node("Add", ["d", "one"], ["y"], name="shift"),
+    ]
+    constants = {"one": np.ones(1, np.float32)}
+    hub = graphs.save(tmp_path / "det.onnx", nodes, square, [("y", graphs.FLOAT, [1])], constants)
+    with pytest.raises(ConversionError, match="determinant: TensorRT has no Det"):
+        edgekit.convert(hub, target="nvidia-t4", precision="fp32", output=tmp_path / "m.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["det.onnx"]
