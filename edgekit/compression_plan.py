@@ -185,6 +185,12 @@ def _check_options(asked: Request, recipe: Recipe) -> None:
 
 
 def _check_without_data(asked: Request, recipe: Recipe) -> None:
+    if any(map(recipe_files.looks, recipe.step)) and not any(map(recipe_files.trains, recipe.step)):
+        raise UsageError(
+            f"the recipe {recipe.name} chooses channels by samples (criterion reconstruction), and"
+            " --data was not given",
+            "add --data SPEC; labels are not needed",
+        )
     training = next((step for step in recipe.step if recipe_files.trains(step)), None)
     if training is not None:
         raise UsageError(
@@ -217,7 +223,7 @@ def steps(asked: Request, recipe: Recipe) -> tuple[RecipeStep, ...]:
                 "leave out one of them",
             )
         return tuple(every)
-    trained = [at for at, step in enumerate(every) if recipe_files.trains(step)]
+    trained = [at for at, step in enumerate(every) if recipe_files.looks(step)]
     finished = trained and any(isinstance(step, SimplifyStep) for step in every[trained[-1] :])
     if trained and not finished:
         at = next((at for at, one in enumerate(every) if isinstance(one, QuantizeStep)), len(every))

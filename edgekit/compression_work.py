@@ -66,6 +66,7 @@ class Work:
     final: Judge | None = None
     probes: Path | None = None
     data: DataRef | None = None
+    roles: tuple[str, ...] = ()
     accuracy: Accuracy | None = None
     paired: PairedChange | None = None
     steps: list[Step] = field(default_factory=list)
@@ -91,7 +92,7 @@ def run(work: Work) -> None:
     _record(work, "source", {}, work.choosing.source if work.choosing else None, started)
     if plan.student is not None:
         _take_student(work, plan.student.path)
-    if any(recipe_files.trains(step) for step in plan.steps):
+    if any(map(recipe_files.looks, plan.steps)):
         _load_training(work)
     for number, step in enumerate(plan.steps, 1):
         _apply(work, number, step)
@@ -118,6 +119,7 @@ def _draw(work: Work, spec: str) -> None:
     chunks.write(work.probes, [dataset.calibration(PROBES, plan.asked.seed).x])
     predict = sampling.predictor(work.worker, work.directory)
     _warn(work, *data_linting.lint_dataset(dataset, predict))
+    work.roles = tuple(dataset.roles)
     work.role = "val" if "val" in dataset.roles else "calib"
     work.choosing, work.final = (
         sampling.judge(plan.asked.metric, info, work.worker, dataset, part, work.directory)
@@ -152,13 +154,15 @@ def _take_student(work: Work, path: str) -> None:
 
 def _load_training(work: Work) -> None:
     asked, started = work.plan.asked, time.monotonic()
-    work.progress("reading the training data")
+    role = "train" if "train" in work.roles else "calib"
+    work.progress("reading the training data" if role == "train" else "reading calibration samples")
     loaded = work.worker.call(
         "load_training", spec=asked.data, preprocess=work.plan.preprocess, seed=asked.seed,
-        group_size=_group_size(work), augment=asked.augment,
+        group_size=_group_size(work), augment=asked.augment, role=role,
         directory=str(work.directory / "training"),
     )  # fmt: skip
-    work.progress(f"{loaded['samples']} training samples")
+    what = "training" if role == "train" else "calibration"
+    work.progress(f"{loaded['samples']} {what} samples")
     work.timing["training_data_s"] = time.monotonic() - started
 
 

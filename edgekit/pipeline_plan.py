@@ -101,11 +101,12 @@ def _compressed(
     model, named, target = combination
     table = file.models[model]
     pipeline_checks.compressible(file, build, model, named.name)
+    looks = any(map(recipe_files.looks, recipe.step))
     trains = any(map(recipe_files.trains, recipe.step))
     distils = any(isinstance(step, DistillStep) for step in recipe.step)
-    if trains and table.data is None:
+    if looks and table.data is None:
         raise pipeline_checks.wrong(
-            file, ["model", model], f"has no data, and the recipe {recipe.name} trains",
+            file, ["model", model], f"has no data, and the recipe {recipe.name} looks at samples",
             'add data = "FILE.npz" with training data',
         )  # fmt: skip
     output = f"{place}/{model}.keras"

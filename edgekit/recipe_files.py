@@ -76,10 +76,13 @@ def kind(step: RecipeStep) -> str:
 
 def trains(step: RecipeStep) -> bool:
     """Whether a step needs training data."""
-    by_data = isinstance(step, ChannelsStep) and (
-        step.iterations > 1 or step.criterion in {"taylor", "reconstruction"}
-    )
+    by_data = isinstance(step, ChannelsStep) and (step.iterations > 1 or step.criterion == "taylor")
     return by_data or isinstance(step, FinetuneStep | DistillStep)
+
+
+def looks(step: RecipeStep) -> bool:
+    """Whether a step needs samples, be it without labels."""
+    return trains(step) or (isinstance(step, ChannelsStep) and step.criterion == "reconstruction")
 
 
 def place(name_or_path: str) -> Path:

@@ -6,6 +6,7 @@ import json
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgekit import cli, compressing, compression_plan, conversion, manifest, registry
@@ -291,3 +292,38 @@ def test_an_edited_metric_is_a_changed_request(tmp_path):
         )  # fmt: skip
         found.append(compression_plan.resolve(asked).request_sha256)
     assert found[0] != found[1]
+
+
+RECONSTRUCTED = """name = "r"
+[[step]]
+kind = "channels"
+ratio = 0.5
+criterion = "reconstruction"
+"""
+
+
+def test_reconstruction_does_with_calibration_samples_alone(tmp_path):
+    stored = np.load(DATA)
+    np.savez(tmp_path / "d.npz", x_test=stored["x_test"], y_test=stored["y_test"])
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(RECONSTRUCTED)
+    made = compressing.compress(
+        MODEL, recipe=str(recipe), data=str(tmp_path / "d.npz"), output=tmp_path / "m.keras"
+    )
+    cut = next(step for step in made.steps if step.name == "channels")
+    assert cut.detail["removed"]
+    assert set(cut.detail["reconstruction_error"]) == {"conv2d_1", "conv2d_2", "dense", "digit"}
+    recipe.write_text(UNTRAINED)
+    by_norm = compressing.compress(
+        MODEL, recipe=str(recipe), data=str(tmp_path / "d.npz"), output=tmp_path / "n.keras"
+    )
+    pruned = next(step for step in by_norm.steps if step.name == "channels").detail["accuracy"]
+    assert cut.detail["accuracy"]["value"] > pruned["value"] + 0.1
+
+
+def test_reconstruction_without_samples_names_the_option(tmp_path, capsys):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(RECONSTRUCTED)
+    line = ["compress", str(MODEL), "--recipe", str(recipe), "-o", str(tmp_path / "m.keras")]
+    assert cli.main(line) == 2
+    assert "chooses channels by samples" in capsys.readouterr().err

@@ -32,6 +32,7 @@ from edgekit.compression.importance import Criterion
 from edgekit.errors import ModelError
 from edgekit.keras_source import Source
 from edgekit.recipe_types import RecipeStep
+from edgekit.types import Role
 
 
 class Compressor(Source):
@@ -225,6 +226,7 @@ class Compressor(Source):
         group_size: int,
         augment: str | None,
         directory: str,
+        role: Role = "train",
     ) -> dict[str, Any]:
         """Reads the train role of `--data` into files in `directory`, before preprocessing.
 
@@ -235,6 +237,7 @@ class Compressor(Source):
             group_size: Consecutive samples that are not separated.
             augment: `file.py:function`, or None; see `training_data.spool`.
             directory: For the files; deleted by the caller.
+            role: Another role, for what looks at samples and does not train.
 
         Returns:
             `samples`, `labels` (whether there are any) and `augment`.
@@ -246,7 +249,7 @@ class Compressor(Source):
         tempfile.tempdir = str(Path(directory).parent)
         self._session = training_session.open_session(
             spec, preprocess, self._model(), self._path, self._student_path, seed=seed,
-            group_size=group_size, augment=augment, directory=Path(directory),
+            group_size=group_size, augment=augment, directory=Path(directory), role=role,
         )  # fmt: skip
         data = self._session.data
         labelled = data.labels is not None

@@ -20,7 +20,7 @@ from edgekit.compression.spooling import Spool, Spooled
 from edgekit.data import Dataset
 from edgekit.data_checks import check_dtype, check_finite, fit, shape_text
 from edgekit.errors import DataError
-from edgekit.types import Batch, Preprocess, TensorSpec
+from edgekit.types import Batch, Preprocess, Role, TensorSpec
 from edgekit.user_code import UserFunction
 
 Array = NDArray[Any]
@@ -143,14 +143,22 @@ class TrainingData:
         return Batch(x, y)
 
 
-def spool(dataset: Dataset, *, seed: int, augment: str | None, directory: Path) -> TrainingData:
-    """Reads the train role once and keeps it, before preprocessing, in files in `directory`.
+def spool(
+    dataset: Dataset,
+    *,
+    seed: int,
+    augment: str | None,
+    directory: Path,
+    role: Role = "train",
+) -> TrainingData:
+    """Reads a role once and keeps it, before preprocessing, in files in `directory`.
 
     Args:
         dataset: Opened for the model, with its preprocessing.
         seed: Of the augmentation.
         augment: `file.py:function`, `function(x, y, seed)` → x or (x, y) of the same length; x is
             raw, an array or a dict by input name.
+        role: Whose samples.
         directory: For the files; as large as the samples, with augmentation 1 + VIEWS times that.
 
     Raises:
@@ -159,7 +167,7 @@ def spool(dataset: Dataset, *, seed: int, augment: str | None, directory: Path) 
     """
     function = user_code.load(augment) if augment else None
     kept = Spool(directory / "train")
-    for batch in dataset.raw().batches("train", BLOCK_SAMPLES):
+    for batch in dataset.raw().batches(role, BLOCK_SAMPLES):
         kept.write(batch)
     spooled = kept.finish()
     return TrainingData(spooled, dataset.inputs, dataset.preprocess, seed, function, directory)

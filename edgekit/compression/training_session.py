@@ -24,6 +24,7 @@ from edgekit.compression.training_data import TrainingData
 from edgekit.data import open_data
 from edgekit.errors import DataError, ModelError
 from edgekit.keras_loading import Loaded, of_model
+from edgekit.types import Role
 
 
 class Session:
@@ -143,13 +144,14 @@ def open_session(
     group_size: int,
     augment: str | None,
     directory: Path,
+    role: Role = "train",
 ) -> Session:
     """Reads the training data; see `Compressor.load_training`."""
     dataset = open_data(
         spec, inputs=student.inputs, preprocess=preprocess, seed=seed, group_size=group_size
     )
     directory.mkdir(parents=True, exist_ok=True)
-    data = training_data.spool(dataset, seed=seed, augment=augment, directory=directory)
+    data = training_data.spool(dataset, seed=seed, augment=augment, directory=directory, role=role)
     return Session(data, source, student_path, directory)
 
 
