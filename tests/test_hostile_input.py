@@ -657,8 +657,8 @@ NAMED = {
     ),
     "TensorRT": Case(
         files.nothing,
-        "convert dense.onnx --target jetson-orin-nano -o o.engine",
-        ("no converter for 'tensorrt' yet",),
+        "convert dense.onnx --target jetson-orin-nano --batch dynamic -o o.onnx",
+        ("dynamic has no end", "--batch A..B"),
     ),
     "Ethos-U": Case(
         files.nothing,

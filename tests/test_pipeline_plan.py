@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgekit import build_file, metric_names, metrics, pipeline_plan
-from edgekit.errors import BuildFileError, UserError
+from edgekit.errors import BuildFileError
 
 MODEL = '[model.m]\npath = "m.keras"\n'
 DATA = 'data = "d.npz"\n'
@@ -104,9 +104,9 @@ def test_what_would_end_a_stage_is_said_before_any_runs(stages, text, told):
     assert caught.value.fix
 
 
-def test_a_target_whose_converter_is_still_to_come_is_said(stages):
-    with pytest.raises(UserError, match=r"build\[0\].*no converter"):
-        stages(MODEL + DATA + '[[build]]\nmodel = "m"\ntarget = "jetson-orin-nano"\n')
+def test_what_tensorrt_builds_its_engine_of_is_a_stage_like_others(stages):
+    text = MODEL + DATA + '[[build]]\nmodel = "m"\ntarget = "jetson-orin-nano"\n'
+    assert names(stages(text)) == ["convert build/m/none/jetson-orin-nano/m-fp16.onnx"]
 
 
 @pytest.mark.parametrize(("name", "key"), [("m.keras", "path"), ("d.npz", "data")])
