@@ -26,6 +26,11 @@ Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$(?!\n)", max_le
 Names = Text | Annotated[tuple[Text, ...], Meta(min_length=1)]
 """One name, or a list of them."""
 
+BatchText = Annotated[
+    str, Meta(pattern=r"^(dynamic|[1-9][0-9]{0,5}\.\.[1-9][0-9]{0,5})$(?!\n)", max_length=20)
+]
+"""`--batch` where it is no number: "dynamic", or a range such as "1..16"."""
+
 Rate = Annotated[float, Meta(ge=0, lt=1)] | Text
 """0.01 and "1%" mean the same."""
 
@@ -62,7 +67,7 @@ class BuildTable(Struct, frozen=True, forbid_unknown_fields=True):
     precision: Precision | Annotated[tuple[Precision, ...], Meta(min_length=1)] | None = None
     input_type: IoType | None = None
     output_type: IoType | None = None
-    batch: Annotated[int, Meta(ge=1, le=999_999)] | Literal["dynamic"] = 1
+    batch: Annotated[int, Meta(ge=1, le=999_999)] | BatchText = 1
     max_drop: Rate | None = None
     emit: Emit | None = None
     epochs: Annotated[int, Meta(ge=1, le=10_000)] | None = None

@@ -104,9 +104,10 @@ def _compressed(
     looks = any(map(recipe_files.looks, recipe.step))
     trains = any(map(recipe_files.trains, recipe.step))
     distils = any(isinstance(step, DistillStep) for step in recipe.step)
+    wants = "trains" if trains else "looks at samples"
     if looks and table.data is None:
         raise pipeline_checks.wrong(
-            file, ["model", model], f"has no data, and the recipe {recipe.name} looks at samples",
+            file, ["model", model], f"has no data, and the recipe {recipe.name} {wants}",
             'add data = "FILE.npz" with training data',
         )  # fmt: skip
     output = f"{place}/{model}.keras"

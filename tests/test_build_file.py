@@ -258,3 +258,9 @@ def test_a_byte_order_mark_is_left_out(tmp_path):
 def test_a_batch_that_no_command_would_take_is_refused(refused):
     line = refused('[model.m]\npath = "m"\n[[build]]\nmodel = "m"\nbatch = 1000000\n')
     assert "build[0].batch" in line
+
+
+@pytest.mark.parametrize("batch", ['"some"', '"0..4"', '"1-4"', '"1..4\\n"', "true"])
+def test_a_batch_that_is_no_size_range_or_dynamic_is_refused(refused, batch):
+    line = refused(f'[model.m]\npath = "m"\n[[build]]\nmodel = "m"\nbatch = {batch}\n')
+    assert "build[0].batch" in line

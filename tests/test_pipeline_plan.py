@@ -91,6 +91,7 @@ def test_two_tables_that_want_one_file_differently_are_refused(stages):
         ('[[build]]\nmodel = "m"\ntarget = "cortex-m7"\n', "cortex-m7 needs calibration data"),
         ('[[build]]\nmodel = "m"\nmax_drop = "1%"\n', "max_drop of build[0] needs"),
         ('[[build]]\nmodel = "m"\nrecipe = "distill-channels50-int8"\n', "trains"),
+        ('[[build]]\nmodel = "m"\nrecipe = "reconstruct50-int8"\n', "looks at samples"),
         (
             '[[build]]\nmodel = "m"\ntarget = "host-openvino"\nprecision = "int8-dynamic"\n',
             "host-openvino does not run int8-dynamic; it runs",
@@ -182,3 +183,11 @@ def test_a_measurement_of_what_cannot_run_there_says_what_to_build(stages, emit,
     with pytest.raises(BuildFileError, match=r"nothing that is built of it runs") as caught:
         stages(text)
     assert way_out in caught.value.fix
+
+
+def test_a_range_of_batch_sizes_reaches_convert(stages):
+    text = (
+        MODEL + '[[build]]\nmodel = "m"\ntarget = "nvidia-t4"\nprecision = "fp16"\nbatch = "1..8"\n'
+    )
+    (convert,) = stages(text)
+    assert convert.options["batch"] == "1..8"
