@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgekit import accuracy, data_roles
 from edgekit.bench_artifacts import Measurand
+from edgekit.bench_request import Request
 from edgekit.data import Dataset
 from edgekit.metrics import Metric
 from edgekit.targets import Device
-
-if TYPE_CHECKING:
-    from edgekit.benching import Request
 
 
 @dataclass(frozen=True, slots=True)

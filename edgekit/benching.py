@@ -13,7 +13,6 @@ failure is raised, with the report in it.
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -25,46 +24,25 @@ from edgekit import (
     accuracy,
     bench_artifacts,
     bench_devices,
+    bench_request,
     bench_results,
     bench_rounds,
     bench_subjects,
     bench_writing,
-    metric_names,
-    preprocess_names,
-    registry,
 )
 from edgekit.bench_artifacts import Measurand
 from edgekit.bench_devices import Measured
+from edgekit.bench_request import Request
 from edgekit.bench_rounds import Observed, Plan
 from edgekit.bench_statistics import MIN_PROCESSES
 from edgekit.bench_subjects import Subject
-from edgekit.errors import DeviceError, UsageError
+from edgekit.errors import DeviceError
 from edgekit.result_types import BenchReport, OperatorTime, Result
 from edgekit.targets import Device, Frame
 from edgekit.types import Accuracy
 from edgekit.workers import scratch
 
 Progress = Callable[[str], None]
-MAX_THREADS = 1024
-"""More than any machine here has; runtimes crash when they cannot start the threads."""
-DELEGATES = ("cpu", "gpu", "nnapi")
-"""What `benchmark_model` can be asked to execute a graph with."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What was asked for beyond artifacts and devices."""
-
-    threads: int
-    budget_s: float
-    data: str | None
-    preprocess: str | None
-    metric: str | None
-    profile_ops: bool
-    seed: int
-    rounds: int = MIN_PROCESSES
-    benchmark_binary: str | None = None
-    delegate: str | None = None
 
 
 def bench(
@@ -127,12 +105,12 @@ def bench(
     )  # fmt: skip
     paths = [artifacts] if isinstance(artifacts, str | Path) else list(artifacts)
     urls = [devices] if isinstance(devices, str) else list(dict.fromkeys(devices))
-    check(paths, urls, request)
+    bench_request.check(paths, urls, request)
     measurands = [bench_artifacts.read(Path(path), target) for path in paths]
     if output is not None:
         bench_writing.check(Path(output), measurands, force=force)
     with contextlib.ExitStack() as stack:
-        opened = [_open(url, request, stack) for url in urls]
+        opened = [bench_request.open_device(url, request, stack) for url in urls]
         measured = bench_devices.measure(
             opened,
             lambda device: _on_device(
@@ -282,73 +260,11 @@ def _operators(
     return msgspec.convert(frames[-1]["operators"], tuple[OperatorTime, ...] | None)
 
 
-def _open(url: str, request: Request, stack: contextlib.ExitStack) -> Device:
-    """Opens a device; one that holds something open is a context manager, left with the stack."""
-    device = _found(url, request)
-    if isinstance(device, contextlib.AbstractContextManager):
-        stack.enter_context(device)
-    return device
-
-
-def _found(url: str, request: Request) -> Device:
-    module = registry.target(url.partition("://")[0])
-    if request.benchmark_binary is None:
-        device: Device = module.open(url)
-        return device
-    if not hasattr(module, "open_benchmark"):
-        raise UsageError(
-            f"--benchmark-binary runs on adb:// devices, and '{url}' is none",
-            "--device adb://, or leave it out",
-        )
-    measured: Device = module.open_benchmark(
-        url, Path(request.benchmark_binary), request.delegate or DELEGATES[0]
-    )
-    return measured
-
-
 def _named(progress: Progress, device: Device, urls: Sequence[str]) -> Progress:
     """Progress that says of which device it tells, where there are several."""
     if len(urls) == 1:
         return progress
     return lambda message: progress(f"{device.url}: {message}")
-
-
-def check(artifacts: Sequence[str | Path], devices: Sequence[str], request: Request) -> None:
-    """Refuses arguments outside their range, before anything is opened.
-
-    Raises:
-        UsageError: One of them is; it is named.
-    """
-    if not artifacts:
-        raise UsageError("no artifact was given", "edgekit bench ARTIFACT…")
-    if not devices:
-        raise UsageError("no device was given", "bench on this machine with --device local")
-    if not 1 <= request.threads <= MAX_THREADS:
-        raise UsageError(f"--threads {request.threads} is not in 1 to {MAX_THREADS}", "--threads 1")
-    if not 0 < request.budget_s < math.inf:
-        raise UsageError(
-            f"--budget {request.budget_s:g} is not a number of seconds above 0", "--budget 30"
-        )
-    if not MIN_PROCESSES <= request.rounds <= bench_rounds.MOST_ROUNDS:
-        raise UsageError(
-            f"rounds={request.rounds} is not in {MIN_PROCESSES} to {bench_rounds.MOST_ROUNDS}",
-            f"rounds={MIN_PROCESSES}",
-        )
-    if request.delegate is not None and request.benchmark_binary is None:
-        raise UsageError(
-            f"--delegate {request.delegate} was given without --benchmark-binary",
-            "add --benchmark-binary PATH, or leave it out",
-        )
-    if request.delegate not in (None, *DELEGATES):
-        raise UsageError(
-            f"delegate '{request.delegate}' is not one of {', '.join(DELEGATES)}", "name one"
-        )
-    metric_names.check_name(request.metric)
-    preprocess_names.parse(request.preprocess or "none")
-    if request.data is None:
-        for option, given in (("--metric", request.metric), ("--preprocess", request.preprocess)):
-            if given is not None:
-                raise UsageError(f"{option} {given} was given without --data", "add --data SPEC")
 
 
 def _silent(_message: str) -> None:

@@ -9,6 +9,7 @@ import click
 
 from edgekit import (
     bench_artifacts,
+    bench_request,
     benching,
     failure,
     manifest,
@@ -127,7 +128,7 @@ def _plan(
     **others: Any,
 ) -> DryRun:
     """What would be measured: artifacts are opened and devices looked for, nothing is run."""
-    benching.check(artifacts, devices, benching.Request(threads, budget_s, **others))
+    bench_request.check(artifacts, devices, bench_request.Request(threads, budget_s, **others))
     measurands = [bench_artifacts.read(path, target) for path in artifacts]
     for url in devices:
         registry.target(url.partition("://")[0])

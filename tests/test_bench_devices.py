@@ -20,7 +20,9 @@ HERE = SimpleNamespace(url="local", is_this_machine=True, untimed=None)
 
 
 def remote(name: str, untimed: str | None = None) -> SimpleNamespace:
-    return SimpleNamespace(url=f"ssh://{name}", is_this_machine=False, untimed=untimed)
+    return SimpleNamespace(
+        url=f"ssh://{name}", is_this_machine=False, untimed=untimed, unjudged=None
+    )
 
 
 def test_this_machine_measures_first_and_alone_and_the_others_together():
@@ -128,11 +130,9 @@ MACHINE = {
 
 
 def told(machine, replicates, target=None) -> list[str]:
-    return list(
-        bench_warnings.of(
-            remote("a"), SimpleNamespace(target=target), {**MACHINE, **machine}, replicates, 1
-        )
-    )
+    frames = {"environment": {**MACHINE, **machine}, "facts": {"delegate": None, "versions": {}}}
+    observed = bench_rounds.Observed(replicates, frames)
+    return list(bench_warnings.of(remote("a"), SimpleNamespace(target=target), observed, 1))
 
 
 @pytest.mark.parametrize(
