@@ -101,6 +101,8 @@ class _State:
     def __init__(self, problem: Problem, candidates: Array) -> None:
         self._problem = problem
         self._rows = [np.flatnonzero(problem.groups == group) for group in candidates]
+        sizes = np.array([rows.size for rows in self._rows])
+        self._by_size = {int(size): np.flatnonzero(sizes == size) for size in np.unique(sizes)}
         self._gone = np.zeros(problem.groups.size, bool)
         if not problem.adjusts:
             self.weights = problem.weights.copy()
@@ -113,18 +115,19 @@ class _State:
     def costs(self, left: Array) -> Array:
         """How much each channel's end would add to the error, as a share of the outputs."""
         found = np.zeros(left.size)
-        for at in np.flatnonzero(left):
-            rows = self._rows[at]
-            if rows.size:
-                found[at] = self._cost(rows)
+        for size, members in self._by_size.items():
+            at = members[left[members]]
+            if size and at.size:
+                found[at] = self._costs(np.stack([self._rows[one] for one in at]))
         return found / self._problem.scale
 
-    def _cost(self, rows: Array) -> float:
+    def _costs(self, rows: Array) -> Array:
+        """Of channels that are read by equally many rows, [channels, rows]."""
         weights = self.weights[rows]
         if not self._problem.adjusts:
-            return float((self._problem.moments[rows, None] * weights**2).sum())
-        block = self._inverse[np.ix_(rows, rows)]
-        return float((weights * np.linalg.solve(block, weights)).sum())
+            return np.asarray((self._problem.moments[rows][..., None] * weights**2).sum((1, 2)))
+        blocks = self._inverse[rows[:, :, None], rows[:, None, :]]
+        return np.asarray((weights * np.linalg.solve(blocks, weights)).sum((1, 2)))
 
     def remove(self, at: int) -> None:
         rows = self._rows[at]
