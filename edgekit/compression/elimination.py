@@ -40,7 +40,7 @@ class Problem:
         targets: Mean of inputs times wanted outputs, (rows, outputs).
         weights: The weights as they are; the last row is the intercept's where there is one.
         groups: The channel that each row reads; INTERCEPT for the last row of some.
-        scale: Mean square of the wanted outputs: errors of several readers are shares of it.
+        scale: Variance of the wanted outputs: errors of several readers are shares of it.
     """
 
     moments: Array

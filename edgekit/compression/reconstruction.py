@@ -32,6 +32,8 @@ SAMPLES = 1024
 ROWS_PER_WEIGHT = 8
 LEAST_ROWS = 8192
 """Places of an output that are looked at: for each weight of one output, and at least."""
+LEAST_VARIANCE = 1e-6
+"""Of the mean square: an output that hardly varies is judged by its size."""
 MOST_INPUTS = 8192
 """Weights of one output up to which their second moments fit (0.5 GB); beyond, none adjusts."""
 
@@ -112,7 +114,10 @@ def _readers(graph: Graph, channels: Channels, bundle: Bundle) -> list[int]:
 
 
 class _Models:
-    """The model as it was, and as it has become: channels that are gone are read with zeros."""
+    """The model as it was, and as it has become: channels that are gone are still computed there.
+
+    `gone` names their groups: whoever reads such a channel reads nothing.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -121,6 +126,7 @@ class _Models:
             name: [weight.copy() for weight in layer.weights]
             for name, layer in graph.layers.items()
         }
+        self.gone = np.zeros(0, np.int64)
 
     def layer(self, number: int) -> Layer:
         return self.graph.layers[self.graph.calls[number].layer]
@@ -131,23 +137,25 @@ class _Models:
 
 @dataclass(slots=True)
 class _Reader:
-    """A layer that reads the channels, with what has been summed up of it."""
+    """A layer that reads the channels, with what has been summed up of it.
+
+    `kernel` is what it has become, `original` what it was. `intercept` is what is added now, and
+    `added` what was added before any channel went; None where nothing can take an intercept up.
+    """
 
     layer: Layer
     kernel: Array
     original: Array
     groups: Array
-    bias: Array | None
+    gone: Array
     normalization: Layer | None
+    intercept: Array | None
+    added: Array
     moments: Array
     targets: Array
     target_squares: float = 0.0
     target_sum: Array | float = 0.0
     seen: int = 0
-
-    @property
-    def intercept(self) -> bool:
-        return self.bias is not None or self.normalization is not None
 
 
 def _bundle(
@@ -161,6 +169,7 @@ def _bundle(
     readers = _seen(models, channels, numbers, samples)
     problems = [_problem(reader) for reader in readers]
     chosen = elimination.eliminate(problems, bundle.groups, count)
+    models.gone = np.concatenate([models.gone, chosen.gone])
     for reader, weights in zip(readers, chosen.weights, strict=True):
         _adjust(models, reader, weights)
     rest = bundle.groups[~np.isin(bundle.groups, chosen.gone)]
@@ -187,13 +196,31 @@ def _reader(models: _Models, channels: Channels, number: int) -> _Reader:
     transposed = layer.kind in kernels.TRANSPOSED
     groups = of_input if transposed else patches.channels_of_rows(layer, of_input)
     adjusts = not transposed and len(kernel) < MOST_INPUTS
-    bias = layer.weights[-1] if layer.config["use_bias"] and adjusts else None
-    normalization = None if bias is not None or not adjusts else _normalization(models, number)
-    size = len(kernel) + (bias is not None or normalization is not None)
+    biased = bool(layer.config["use_bias"])
+    normalization = _normalization(models, number) if adjusts and not biased else None
+    intercept, added = _intercept(models, layer, normalization) if adjusts else (None, np.zeros(1))
+    size = len(kernel) + (intercept is not None)
     return _Reader(
-        layer, kernel, _matrix(layer, models.original[layer.name]), groups, bias, normalization,
+        layer, kernel, _matrix(layer, models.original[layer.name]), groups,
+        np.isin(groups, models.gone), normalization, intercept, added,
         np.zeros((size, size) if adjusts else size), np.zeros((size, kernel.shape[1])),
     )  # fmt: skip
+
+
+def _intercept(
+    models: _Models, layer: Layer, normalization: Layer | None
+) -> tuple[Array | None, Array]:
+    """What a layer adds to its outputs now, and what it added before: its bias, or a mean's shift.
+
+    A normalization takes an intercept off its mean.
+    """
+    before = models.original[layer.name]
+    if layer.config["use_bias"]:
+        return layer.weights[-1], before[-1]
+    if normalization is not None:
+        mean = models.original[normalization.name][-2]
+        return mean - normalization.weights[-2], np.zeros_like(mean)
+    return None, np.zeros(1)
 
 
 def _matrix(layer: Layer, weights: Sequence[Array]) -> Array:
@@ -254,13 +281,13 @@ def _add(
     wanted = max(LEAST_ROWS, ROWS_PER_WEIGHT * len(reader.kernel))
     places = patches.positions(shape, len(x_now), math.ceil(wanted / batches), rng)
     rows = patches.rows(reader.layer, x_now, shape, places)
+    rows[:, reader.gone] = 0
     reader.seen += len(rows)
     if reader.moments.ndim == 1:
         reader.moments += np.square(rows, dtype=np.float64).sum(0)
         return
-    made = patches.rows(reader.layer, x_before, shape, places) @ reader.original
-    if reader.intercept:
-        made = made + (0.0 if reader.bias is None else reader.bias)
+    made = patches.rows(reader.layer, x_before, shape, places) @ reader.original + reader.added
+    if reader.intercept is not None:
         rows = np.concatenate([rows, np.ones_like(rows[:, :1])], axis=1)
     reader.moments += rows.T @ rows
     reader.targets += rows.T @ made
@@ -274,17 +301,17 @@ def _problem(reader: _Reader) -> Problem:
     if moments.ndim == 1:
         scale = float((moments[:, None] * weights**2).sum())
         return Problem(moments, targets, weights, groups, scale or 1.0)
-    if reader.intercept:
-        last = np.zeros(weights.shape[1]) if reader.bias is None else reader.bias
-        weights = np.concatenate([weights, last[None].astype(np.float64)])
+    if reader.intercept is not None:
+        weights = np.concatenate([weights, reader.intercept[None].astype(np.float64)])
         groups = np.append(groups, INTERCEPT)
-    return Problem(moments, targets, weights, groups, _variance(reader) or 1.0)
+    return Problem(moments, targets, weights, groups, _variance(reader))
 
 
 def _variance(reader: _Reader) -> float:
-    """Of the targets, summed over outputs."""
+    """Of the targets, summed over outputs; above zero where they do not vary either."""
     mean = np.asarray(reader.target_sum) / reader.seen
-    return reader.target_squares / reader.seen - float(np.square(mean).sum())
+    squares = reader.target_squares / reader.seen
+    return max(squares - float(np.square(mean).sum()), LEAST_VARIANCE * squares) or 1.0
 
 
 def _error(reader: _Reader, problem: Problem, weights: Array) -> float | None:
@@ -298,12 +325,12 @@ def _error(reader: _Reader, problem: Problem, weights: Array) -> float | None:
 def _adjust(models: _Models, reader: _Reader, weights: Array) -> None:
     """Writes the weights back, into the graph and the model as it has become."""
     layer, place = reader.layer, patches.mixing(reader.layer)
-    if reader.intercept:
+    if reader.intercept is not None:
         weights, last = weights[:-1], weights[-1]
-        if reader.bias is not None:
+        if reader.normalization is None:
             layer.weights[-1] = last.astype(layer.weights[-1].dtype)
-        elif reader.normalization is not None:
-            mean = reader.normalization.weights[-2]
+        else:
+            mean = models.original[reader.normalization.name][-2]
             reader.normalization.weights[-2] = (mean - last).astype(mean.dtype)
             models.store(reader.normalization)
     kernel = layer.weights[place]

@@ -57,6 +57,24 @@ class Cases:
             "told": made.errors,
         }
 
+    def told_and_true(self, name):
+        """The error that is told of the layer 'next', and what its outputs show on the samples."""
+        model = _NETS[name]()
+        taken = graph.read(model)
+        x = _inputs(model, 1)
+        samples = Samples(
+            lambda: ([x[at : at + 64]] for at in range(0, SAMPLES, 64)), SAMPLES // 64
+        )
+        made = channels.prune_channels(taken, 0.5, criterion="reconstruction", samples=samples)
+        last = "norm" if name.endswith("normalized") else "next"
+        before, after = (
+            np.asarray(keras.Model(one.inputs, one.get_layer(last).output)(x, training=False))
+            for one in (model, rebuilding.rebuild(taken))
+        )
+        flat = before.reshape(-1, before.shape[-1])
+        wrong = np.square(before - after).reshape(flat.shape).mean(0)
+        return {"told": made.errors["next"], "true": float(wrong.sum() / flat.var(0).sum())}
+
     def by_data(self, directory, batch, step):
         """The worker's own way, from a file to a file; the train role has no labels."""
         place = Path(directory)
@@ -152,6 +170,21 @@ def _sequence():
     return _redundant(keras.Model(inputs, keras.layers.Dense(4, name="out")(x)), ["first"])
 
 
+def _concatenated(normalized):
+    """One reader of two bundles: what goes of the first must not come back with the second."""
+    inputs = keras.Input((8, 8, 2))
+    branches = [
+        keras.layers.Conv2D(8, size, padding="same", activation="relu", name=name)(inputs)
+        for name, size in (("one", 1), ("two", 3))
+    ]
+    x = keras.layers.Concatenate()(branches)
+    x = keras.layers.Conv2D(6, 3, use_bias=not normalized, name="next")(x)
+    if normalized:
+        x = keras.layers.BatchNormalization(name="norm")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return _redundant(keras.Model(inputs, x), [])
+
+
 def _transposed():
     """A transposed convolution reads the channels: its weights stay as they are."""
     inputs = keras.Input((5, 5, 3))
@@ -184,4 +217,6 @@ _NETS = {
     "depthwise": _depthwise,
     "sequence": _sequence,
     "transposed": _transposed,
+    "concatenated": lambda: _concatenated(False),
+    "concatenated_normalized": lambda: _concatenated(True),
 }

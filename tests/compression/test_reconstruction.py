@@ -68,6 +68,13 @@ def test_where_all_that_goes_is_redundant_next_to_nothing_is_lost(worker):
     assert found["told"]["out"] == pytest.approx(found["error"], abs=1e-3)
 
 
+@pytest.mark.parametrize("name", ["concatenated", "concatenated_normalized"])
+def test_what_is_told_of_a_reader_of_two_branches_is_what_its_outputs_show(worker, name):
+    found = worker.call("told_and_true", name=name)
+    assert 0 < found["true"] < 0.2
+    assert found["told"] == pytest.approx(found["true"], rel=0.2)
+
+
 def test_a_global_order_spares_the_layer_that_has_nothing_to_spare(worker):
     found = worker.call(
         "redundant", name="convolutions", criterion="reconstruction", scope="global"
