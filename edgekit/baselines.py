@@ -102,14 +102,15 @@ def update(
         on_progress: Told what is copied.
 
     Raises:
-        UserError: A result cannot be read, two are of the same thing, or an artifact that is to be
-            kept is not where it was measured.
+        UserError: A result cannot be read or is incomplete, two are of the same thing, or an
+            artifact that is to be kept is not where it was measured.
         OutputError: Something that is no baseline stands there, or nothing can be written there.
     """
     new = check_reading.read(results)
     path = check_budgets.baseline_path(new) if output is None else Path(output)
     old = _standing(path, force)
     _refuse_doubles(new)
+    _refuse_incomplete(new)
     kept = _keepers(new, path) if keep_artifacts else {}
     entries = [BaselineEntry(figures, kept[figures.sha256][1] if kept else None) for figures in new]
     fresh = {check_reading.key(entry.figures): entry for entry in entries}
@@ -155,6 +156,16 @@ def _refuse_doubles(found: Sequence[Figures]) -> None:
             raise UserError(
                 f"{first.artifact} and {figures.artifact} are both {check_reading.label(figures)}",
                 "name one of the two results",
+            )
+
+
+def _refuse_incomplete(found: Sequence[Figures]) -> None:
+    for figures in found:
+        if not figures.complete:
+            raise UserError(
+                f"{check_reading.label(figures)}: {check_reading.INTERRUPTED}, and no baseline is"
+                " made of a part",
+                f"measure it again: {check_reading.measure(figures)}",
             )
 
 

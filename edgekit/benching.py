@@ -154,13 +154,17 @@ def _on_device(
         for subject, one in zip(subjects, observed, strict=True)
         if one.frames
     ]
+    failed = next((one.failure for one in observed if one.failure), None)
+    if failed and not seen:
+        raise failed
     results, failure = _results(device, seen, wanted, request, progress)
     compared = [
         bench_results.comparison(device, measurands[0], other, (observed[0], one))
         for other, one in zip(measurands[1:], observed[1:], strict=True)
         if observed[0].frames and one.frames
     ]
-    return Measured(results, tuple(one for one in compared if one is not None), failure)
+    known = tuple(one for one in compared if one is not None)
+    return Measured(results, known, failure or failed)
 
 
 def _observed(
@@ -170,7 +174,15 @@ def _observed(
     if not device.untimed:
         return bench_rounds.run(device, jobs, wanted, seed=seed, progress=progress)
     progress(f"loading on {device.url}")
-    return [bench_rounds.describe(device, job) for job in jobs]
+    return [_described(device, job) for job in jobs]
+
+
+def _described(device: Device, job: Frame) -> Observed:
+    """One that the device cannot take (it does not fit, say) leaves the others theirs."""
+    try:
+        return bench_rounds.describe(device, job)
+    except DeviceError as error:
+        return Observed(failure=error)
 
 
 def _not_compared(

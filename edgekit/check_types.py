@@ -33,6 +33,7 @@ class Figures(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     it was named. `process_medians_s` are latencies of fresh processes. `elsewhere`: latency and
     memory were measured on this machine, whose architecture is not the target's. `flash_bytes` and
     `ram_bytes` (static memory, stack, inputs and outputs) are of C on an emulated microcontroller.
+    Not `complete`: the device failed midway, and the latency of what it did before is not taken.
     """
 
     model: str
@@ -57,6 +58,7 @@ class Figures(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     float_artifact: str | None = None
     conditions: Conditions | None = None
     elsewhere: bool = False
+    complete: bool = True
     warnings: tuple[str, ...] = ()
 
 

@@ -242,3 +242,10 @@ def test_convert_names_the_recipe_that_made_its_source(tmp_path):
     assert (made.model_name, made.recipe, made.recipe_sha256) == (
         "kws", "channels50-int8", "c" * 64,
     )  # fmt: skip
+
+
+def test_a_measurement_that_broke_off_makes_no_baseline():
+    with pytest.raises(UserError, match="no baseline is made of a part") as caught:
+        baselines.update([measured(complete=False)], "b/kws.json")
+    assert "edgekit bench kws.tflite" in caught.value.fix
+    assert not Path("b/kws.json").exists()

@@ -11,6 +11,7 @@ import pytest
 
 import edgekit
 from edgekit import printing, printing_bench, registry
+from edgekit.errors import DeviceError
 from edgekit.targets import local
 
 _SPEC = importlib.util.spec_from_file_location(
@@ -31,17 +32,23 @@ class Emulated(local.Local):
 
     def run(self, job, on_frame, **options):
         assert job["kind"] != "measure", "nothing may be timed here"
+        if "large" in Path(job["artifact"]).name:
+            raise DeviceError("large.tflite does not fit", "take a smaller one")
         super().run(job, on_frame, **options)
 
 
 @pytest.fixture
-def report(tmp_path, monkeypatch):
+def emulated(monkeypatch):
     module = ModuleType("emulated")
     module.open = lambda _url: Emulated()
     found = registry.target
     monkeypatch.setattr(
         registry, "target", lambda name: module if name == "emulated" else found(name)
     )
+
+
+@pytest.fixture
+def report(tmp_path, emulated):
     artifact = tiny.dense_tflite(tmp_path / "m.tflite")
     x = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
     np.savez(tmp_path / "d.npz", x=x, y=tiny.dense(x))
@@ -74,3 +81,16 @@ def test_the_table_says_why_there_is_no_latency(report):
     shown = printing.render(printing_bench.bench(report, detailed=True))
     assert f" on emulated://arm: no latency: {WHY}" in " ".join(shown.split())
     assert "in 6 processes each" in shown, "processes that never ran are not counted"
+
+
+def test_an_artifact_that_the_device_cannot_take_leaves_the_others_theirs(tmp_path, emulated):
+    small, large = (tiny.dense_tflite(tmp_path / f"{name}.tflite") for name in ("small", "large"))
+    output = tmp_path / "r.json"
+    with pytest.raises(DeviceError, match="does not fit") as caught:
+        edgekit.bench([small, large], devices="emulated://arm", output=output)
+    (result,) = caught.value.report.results
+    assert (result.artifact.path, result.complete) == (str(small), True)
+    assert output.exists()
+    with pytest.raises(DeviceError, match="does not fit") as caught:
+        edgekit.bench(large, devices="emulated://arm")
+    assert caught.value.report is None

@@ -246,3 +246,11 @@ def test_an_artifact_that_changed_after_its_manifest_is_refused():
 def test_a_file_that_is_too_large_to_be_a_result_is_not_read(monkeypatch):
     monkeypatch.setattr(json_files, "MAX_BYTES", 10)
     assert "it is no edgekit.bench/1 file" in refusal(cases.write_report(Path("r.json")))
+
+
+def test_the_latency_of_a_measurement_that_broke_off_is_not_taken(tmp_path):
+    path = cases.write_report(tmp_path / "r.json", cases.result(complete=False))
+    (found,) = check_reading.read([path])
+    assert (found.median_s, found.ci95_s, found.process_medians_s) == (None, None, ())
+    assert found.why_no_latency == "the measurement was interrupted before its end"
+    assert not found.complete
