@@ -132,6 +132,8 @@ def _environment(client: Client) -> Frame:
         "memory_bytes": None,
         "system": f"Android {release}" if release else _told(client, "uname", "-sr"),
         "virtual": None,
+        "temperature_c": None,
+        "throttled": None,
         "versions": {},
     }
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 import edgekit
-from edgekit import cli, registry
+from edgekit import bench_warnings, cli, registry
+from edgekit.bench_rounds import Observed
 from edgekit.errors import DeviceError, UsageError
-from edgekit.targets import adb_client
+from edgekit.result_types import Replicate
+from edgekit.targets import adb_benchmark, adb_client
+from edgekit.targets.benchmark_model import Run
 
 _SPEC = importlib.util.spec_from_file_location(
     "tiny_models", Path(__file__).with_name("tiny_models.py")
@@ -147,6 +152,16 @@ def test_a_device_that_does_not_answer_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(adb_client, "LIMIT_S", 0.2)
     with pytest.raises(DeviceError, match="adb gave no answer"):
         registry.target("adb").open("adb://")
+
+
+def test_what_a_phone_does_not_tell_of_itself_is_no_warning_and_no_crash(adb, tmp_path):
+    adb({"'-s R1 shell -T uname -m'": (0, "aarch64\n", "")})
+    device = adb_benchmark.BenchmarkModel("adb://R1", adb_client.Client("R1"), tmp_path, "cpu")
+    run = Run(50, 1e-3, 1e-3, None, None, None, None, None, None, False, None, None)
+    figures = msgspec.convert(adb_benchmark._figures(run), Replicate)
+    observed = Observed([figures], {"environment": device.probe(), "facts": {}})
+    told = list(bench_warnings.of(device, SimpleNamespace(target=None), observed, 1))
+    assert told == [f"no accuracy: {device.unjudged}"]
 
 
 def test_the_binary_of_the_user_must_be_there(adb, tmp_path):
