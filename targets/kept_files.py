@@ -81,7 +81,7 @@ class Keeper:
             return f"{self.cache}/{entry}"
         request = {
             "do": "put", "cache": self.cache, "entry": entry, "files": listed,
-            "limit_bytes": KEPT_BYTES,
+            "limit_bytes": KEPT_BYTES, "keep": keep,
         }  # fmt: skip
         limit_s = ANSWER_S + sum(size for _, size, _ in listed) / SLOWEST_BYTES_PER_S
         body = self._ask(request, [content for _, content in files], None, limit_s)

@@ -108,7 +108,7 @@ class Ssh:
 
     def _artifact(self, keeper: Keeper, files: list[Sent]) -> str:
         """Where an artifact is there; it is hashed and sent once, unless its files change."""
-        state = tuple((name, _state(path)) for name, path in files)
+        state = tuple(_state(path) for _, path in files)
         if state not in self._places:
             self._places[state] = _kept(keeper, "model", files)
         return self._places[state]
@@ -209,10 +209,11 @@ def _artifact_files(path: Path, siblings: Any) -> list[Sent]:
     return [(path.name, path), *((name, path.parent / name) for name in others)]
 
 
-def _state(path: bytes | Path) -> tuple[int, int]:
+def _state(path: bytes | Path) -> tuple[Path, int, int]:
+    """What tells a file from another, and from itself before it was changed."""
     assert isinstance(path, Path), "an artifact is made of files"
     found = path.stat()
-    return found.st_size, found.st_mtime_ns
+    return path.absolute(), found.st_size, found.st_mtime_ns
 
 
 def _kept(keeper: Keeper, kind: str, files: list[Sent]) -> str:

@@ -252,6 +252,19 @@ def test_a_file_that_was_cut_short_on_the_device_is_sent_again(keeper):
     assert (place / "a.bin").read_bytes() == b"whole"
 
 
+def test_two_that_send_the_same_artifact_at_once_do_not_take_it_from_each_other(
+    keeper, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(keeper, "ask", lambda _do, **_request: {"have": False})  # both asked first
+    files = [("a.xml", b"<net/>"), ("a.bin", b"weights")]
+    place = Path(keeper.send("kept/model", files, keep=True))
+    inode = place.stat().st_ino
+    keeper.send("kept/model", files, keep=True)
+    assert place.stat().st_ino == inode, "it was there at every moment"
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == dict(files)
+    assert list((tmp_path / "cache" / "kept").iterdir()) == [place]
+
+
 def test_what_arrives_changed_is_refused_and_removed(keeper, monkeypatch, tmp_path):
     monkeypatch.setattr(kept_files, "_measured", lambda _content: (5, "0" * 64))
     with pytest.raises(DeviceError, match=r"a\.bin arrived changed"):
@@ -285,6 +298,18 @@ def test_only_numbered_outputs_are_taken_from_a_device(keeper, tmp_path):
     keeper.send("runs/s/results", [(".bashrc", b"evil")])
     with pytest.raises(DeviceError, match="sent a file that no runner writes"):
         keeper.fetch("runs/s/results", tmp_path / "back")
+
+
+def test_artifacts_of_one_name_size_and_age_are_not_taken_for_each_other(fake, keeper, tmp_path):
+    places = []
+    with ssh.open("ssh://board") as device:
+        for content in (b"one", b"two"):
+            path = tmp_path / content.decode() / "m.tflite"
+            path.parent.mkdir()
+            path.write_bytes(content)
+            os.utime(path, (0, 0))
+            places.append(device._artifact(keeper, [("m.tflite", path)]))
+    assert [(Path(place) / "m.tflite").read_bytes() for place in places] == [b"one", b"two"]
 
 
 def test_a_session_that_died_a_day_ago_is_swept_and_a_younger_one_is_not(keeper, monkeypatch):
