@@ -95,7 +95,7 @@ class Keeper:
         """
         into.mkdir(parents=True, exist_ok=True)
         request = {"do": "take", "cache": self.cache, "entry": entry}
-        self._ask(request, (), into, 10 * ANSWER_S)
+        self._ask(request, (), into, ANSWER_S)
 
     def remove(self, *entries: str, limit_s: float = ANSWER_S) -> None:
         """Removes entries."""
