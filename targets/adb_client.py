@@ -9,10 +9,12 @@ from __future__ import annotations
 import shlex
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from edgekit.errors import DeviceError
+from edgekit.targets import children
 
 LIMIT_S = 30.0
 """For what a device answers at once."""
@@ -143,25 +145,26 @@ def lost(said: str) -> bool:
 
 
 def call(command: Sequence[str], limit_s: float) -> subprocess.CompletedProcess[str]:
-    """Runs adb.
+    """Runs adb; no process of it is left but its server, which has a session of its own.
 
     Raises:
         DeviceError: It did not end in time.
     """
-    try:
-        return subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=limit_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise DeviceError(
-            f"adb gave no answer for {limit_s:.0f} s", "connect the device again: adb reconnect"
-        ) from None
+    with (
+        tempfile.TemporaryFile() as log,
+        children.child(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
+        ) as started,
+    ):
+        try:
+            output, _ = started.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            raise DeviceError(
+                f"adb gave no answer for {limit_s:.0f} s", "connect the device again: adb reconnect"
+            ) from None
+        log.seek(0)
+        printed, said = (data.decode(errors="replace") for data in (output, log.read()))
+        return subprocess.CompletedProcess(command, started.returncode, printed, said)
 
 
 def _adb(*arguments: str) -> str:

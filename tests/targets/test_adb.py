@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +17,7 @@ from edgekit import bench_warnings, cli, registry
 from edgekit.bench_rounds import Observed
 from edgekit.errors import DeviceError, UsageError
 from edgekit.result_types import Replicate
-from edgekit.targets import adb_benchmark, adb_client
+from edgekit.targets import adb_benchmark, adb_client, adb_storage, children
 from edgekit.targets.benchmark_model import Run
 
 _SPEC = importlib.util.spec_from_file_location(
@@ -162,6 +164,43 @@ def test_what_a_phone_does_not_tell_of_itself_is_no_warning_and_no_crash(adb, tm
     observed = Observed([figures], {"environment": device.probe(), "facts": {}})
     told = list(bench_warnings.of(device, SimpleNamespace(target=None), observed, 1))
     assert told == [f"no accuracy: {device.unjudged}"]
+
+
+def test_what_adb_is_doing_ends_with_the_leash(tmp_path, monkeypatch):
+    (tmp_path / "adb").write_text("#!/bin/sh\nexec sleep 600\n")
+    (tmp_path / "adb").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    leash = children.Leash()
+    token = children.LEASH.set(leash)
+    try:
+        leash.pull()
+        assert adb_client.call(["adb", "devices"], 60).returncode < 0
+    finally:
+        children.LEASH.reset(token)
+
+
+class Here(adb_client.Client):
+    """A device whose shell is this machine's."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__("here")
+        self.home = str(home)
+
+    def attempt(self, *words, limit_s=adb_client.LIMIT_S):
+        done = adb_client.call(words, limit_s)
+        return done.returncode, done.stdout + done.stderr
+
+
+def test_jobs_that_were_left_for_longer_than_a_day_are_swept(tmp_path):
+    for name, age_s in (("old", 90_000), ("young", 80_000)):
+        (tmp_path / "jobs" / name).mkdir(parents=True)
+        (tmp_path / "jobs" / name / "samples").touch()
+        begun = time.time() - age_s
+        os.utime(tmp_path / "jobs" / name, (begun, begun))
+    with adb_storage.job_directory(Here(tmp_path)) as place:
+        left = {path.name for path in (tmp_path / "jobs").iterdir()}
+        assert left == {"young", Path(place).name}
+    assert [path.name for path in (tmp_path / "jobs").iterdir()] == ["young"]
 
 
 def test_the_binary_of_the_user_must_be_there(adb, tmp_path):
