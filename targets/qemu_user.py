@@ -5,7 +5,6 @@ Outputs and accuracy are those of an arm64 machine; its times mean nothing and a
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,9 +121,7 @@ def _told(frame: Frame) -> Frame:
 
 
 def _death(code: int, said: str, what: str) -> DeviceError:
-    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    last = f"; its last words: {said}" if said else ""
     return DeviceError(
-        f"{what} crashed the emulated runner ({how}){last}",
+        f"{what} crashed the emulated runner {conversation.ended(code, said)}",
         "check it with --device local; a model that runs there may meet a fault of the emulator",
     )

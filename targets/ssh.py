@@ -153,16 +153,15 @@ class Ssh:
         if code == SSH_FAILED or code < 0:
             self._connection.is_lost = code == SSH_FAILED  # else it was ended here
             return ssh_failures.lost(self._connection.peer, what)
-        number = code - 128
-        how = signal.Signals(number).name if number in set(signal.Signals) else f"exit code {code}"
-        last = f"; its last words: {said}" if said else ""
+        number = code - 128  # how a shell tells a signal
+        how = conversation.ended(-number if number in set(signal.Signals) else code, said)
         fix = (
             "give the device more memory, or choose a smaller model"
-            if how == "SIGKILL"
+            if number == signal.SIGKILL
             else f"check that the file is complete, and the runtime there: edgekit device setup"
             f" {self.url}"
         )
-        return DeviceError(f"{what} crashed the runner on {self.url} ({how}){last}", fix)
+        return DeviceError(f"{what} crashed the runner on {self.url} {how}", fix)
 
 
 def open(url: str) -> Ssh:  # noqa: A001 every target has it
