@@ -6,6 +6,7 @@ is claimed by one server, and authorised for its keys.
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -41,6 +42,21 @@ _LOST = (
 )  # fmt: skip
 
 
+_UNTIL_INPUT_ENDS = """
+exec 3<&0
+"$0" "$@" < /dev/null 3<&- &
+program=$!
+{ read -r end <&3; kill -9 $program; } > /dev/null 2>&1 &
+watcher=$!
+wait $program
+code=$?
+kill $watcher
+exit $code
+"""
+"""A shell's program that runs another one. What is in the background would read /dev/null, so the
+input is 3. adbd waits until no process has that: its watcher is a single one, and is ended."""
+
+
 class Client:
     """adb for one device. `home` is where its shell user may write and execute."""
 
@@ -63,7 +79,24 @@ class Client:
         Raises:
             DeviceError: The device cannot be reached, or does not answer in time.
         """
-        done = call(self.command("shell", "-T", shlex.join(words)), limit_s)
+        return self._ended(call(self.command("shell", "-T", shlex.join(words)), limit_s))
+
+    def work(self, *words: str, limit_s: float) -> tuple[int, str]:
+        """As `attempt`, for a program that takes long: it ends when this process or adb does.
+
+        Raises:
+            DeviceError: As of `attempt`.
+        """
+        leashed = shlex.join(["sh", "-c", _UNTIL_INPUT_ENDS, *words])
+        reads, writes = os.pipe()  # nothing is written: its end is what tells
+        try:
+            done = call(self.command("shell", "-T", leashed), limit_s, stdin=reads)
+        finally:
+            os.close(reads)
+            os.close(writes)
+        return self._ended(done)
+
+    def _ended(self, done: subprocess.CompletedProcess[str]) -> tuple[int, str]:
         if done.returncode and lost(done.stderr):
             raise failed(self.serial, done.stderr)
         return done.returncode, done.stdout + done.stderr
@@ -144,7 +177,9 @@ def lost(said: str) -> bool:
     return reason is not None and any(word in reason for word in _LOST)
 
 
-def call(command: Sequence[str], limit_s: float) -> subprocess.CompletedProcess[str]:
+def call(
+    command: Sequence[str], limit_s: float, stdin: int = subprocess.DEVNULL
+) -> subprocess.CompletedProcess[str]:
     """Runs adb; no process of it is left but its server, which has a session of its own.
 
     Raises:
@@ -152,9 +187,7 @@ def call(command: Sequence[str], limit_s: float) -> subprocess.CompletedProcess[
     """
     with (
         tempfile.TemporaryFile() as log,
-        children.child(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
-        ) as started,
+        children.child(command, stdin=stdin, stdout=subprocess.PIPE, stderr=log) as started,
     ):
         try:
             output, _ = started.communicate(timeout=limit_s)

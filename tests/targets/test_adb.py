@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -177,6 +178,22 @@ def test_what_adb_is_doing_ends_with_the_leash(tmp_path, monkeypatch):
         assert adb_client.call(["adb", "devices"], 60).returncode < 0
     finally:
         children.LEASH.reset(token)
+
+
+def test_a_program_that_takes_long_ends_when_its_input_does(tmp_path):
+    pid = tmp_path / "pid"
+    leashed = ["sh", "-c", adb_client._UNTIL_INPUT_ENDS, "sh", "-c"]
+    with subprocess.Popen(
+        [*leashed, f"echo $$ > {pid}; exec sleep 600"], stdin=subprocess.PIPE
+    ) as program:
+        program.stdin.close()
+        assert program.wait(timeout=30) == 128 + signal.SIGKILL
+    with subprocess.Popen(
+        [*leashed, 'cat; echo "$1"; exit 7', "sh", "a b"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as program:  # fmt: skip
+        assert program.stdout.read() == "a b\n"
+        assert program.wait(timeout=30) == 7
 
 
 class Here(adb_client.Client):
