@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from edgekit import cli
 from edgekit.errors import DeviceError, UsageError
 from edgekit.targets import (
     conversation,
@@ -99,6 +100,14 @@ def test_a_password_is_refused_and_not_repeated_whatever_else_is_wrong(url):
     with pytest.raises(UsageError, match="holds a password") as caught:
         ssh_address.parse(url)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("more", [["--dry-run"], ["--benchmark-binary", "x"]])
+def test_no_command_repeats_a_password(more, capsys):
+    assert cli.main(["bench", "m.tflite", "--device", "ssh://pi:hunter2@board", *more]) == 2
+    said = capsys.readouterr()
+    assert "holds a password" in said.err
+    assert "hunter2" not in said.out + said.err
 
 
 def test_no_word_of_a_remote_command_can_be_another_ones_or_an_option(fake):
