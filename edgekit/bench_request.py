@@ -11,7 +11,7 @@ from pathlib import Path
 from edgekit import bench_rounds, metric_names, preprocess_names, registry
 from edgekit.bench_statistics import MIN_PROCESSES
 from edgekit.errors import UsageError
-from edgekit.targets import Device
+from edgekit.targets import Device, ssh_address
 
 MAX_THREADS = 1024
 """More than any machine here has; runtimes crash when they cannot start the threads."""
@@ -43,8 +43,7 @@ def check(artifacts: Sequence[str | Path], devices: Sequence[str], request: Requ
     """
     if not artifacts:
         raise UsageError("no artifact was given", "edgekit bench ARTIFACT…")
-    if not devices:
-        raise UsageError("no device was given", "bench on this machine with --device local")
+    _check_devices(devices)
     if not 1 <= request.threads <= MAX_THREADS:
         raise UsageError(f"--threads {request.threads} is not in 1 to {MAX_THREADS}", "--threads 1")
     if not 0 < request.budget_s < math.inf:
@@ -71,6 +70,14 @@ def check(artifacts: Sequence[str | Path], devices: Sequence[str], request: Requ
         for option, given in (("--metric", request.metric), ("--preprocess", request.preprocess)):
             if given is not None:
                 raise UsageError(f"{option} {given} was given without --data", "add --data SPEC")
+
+
+def _check_devices(urls: Sequence[str]) -> None:
+    if not urls:
+        raise UsageError("no device was given", "bench on this machine with --device local")
+    for url in urls:
+        if url.startswith("ssh:"):
+            ssh_address.parse(url)  # before anything repeats a password that is in it
 
 
 def open_device(url: str, request: Request, stack: contextlib.ExitStack) -> Device:

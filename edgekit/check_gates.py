@@ -130,9 +130,13 @@ def _elsewhere(what: str, figures: Figures) -> tuple[str, str]:
 
 
 def _memory(figures: Figures, limit: int) -> Gate:
-    what = "peak memory" if figures.ram_bytes is None else "RAM with stack, inputs and outputs"
-    value = figures.peak_delta_bytes if figures.ram_bytes is None else figures.ram_bytes
-    if value is None:
+    emulated = figures.flash_bytes is not None
+    what = "RAM with stack, inputs and outputs" if emulated else "peak memory"
+    value = figures.ram_bytes if emulated else figures.peak_delta_bytes
+    if value is None and emulated:
+        told = f"{what} is unknown: the stack is deeper than bench looks"
+        fix = "measure it on the board itself, or set no such budget"
+    elif value is None:
         told = "peak memory was not measured"
         fix = f"where edgekit doctor says that peak memory can be: {check_reading.measure(figures)}"
     elif figures.elsewhere:

@@ -197,9 +197,11 @@ def _from_result(path: Path, result: Result) -> Figures:
     )
 
 
-def _ram_bytes(memory: Footprint) -> int:
-    """All that an inference needs; a stack that was not seen counts nothing."""
-    return memory.ram_bytes + memory.buffer_bytes + (memory.stack_bytes or 0)
+def _ram_bytes(memory: Footprint) -> int | None:
+    """All that an inference needs; None where its stack is not known."""
+    if memory.stack_bytes is None:
+        return None
+    return memory.ram_bytes + memory.buffer_bytes + memory.stack_bytes
 
 
 def _with_source(figures: Figures, others: Sequence[Figures]) -> Figures:

@@ -43,7 +43,8 @@ Examples:
     default=("local",),
     show_default=True,
     metavar="URL",
-    help="Where to measure: local, ssh://[user@]host[:port]; may be given several times.",
+    help="Where to measure: local, ssh://[user@]host[:port], adb://[serial], qemu://aarch64, or C"
+    " on qemu://cortex-m7; may be given several times.",
 )
 @click.option(
     "--threads",

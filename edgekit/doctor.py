@@ -25,6 +25,8 @@ from edgekit.doctor_types import (
     Measuring,
     PackageState,
 )
+from edgekit.errors import DeviceError
+from edgekit.targets import cortex_tools, userland
 from edgekit.targets.runner import environment, memory
 
 CONTENDED_WALL_PER_CPU = 1.05
@@ -127,7 +129,8 @@ def backends() -> tuple[BackendState, ...]:
         *_known("converter", registry.CONVERTERS),
         *_third_party("converter"),
         *_known("runtime", registry.RUNTIMES),
-        *_known("target", registry.TARGETS),
+        *_known("target", {name: one for name, one in registry.TARGETS.items() if name != "qemu"}),
+        _emulated(),
         *_third_party("target"),
     )
 
@@ -143,11 +146,27 @@ def _known(kind: Kind, table: dict[str, registry.Backend]) -> Iterator[BackendSt
         yield BackendState(kind, name, not lacking and not commands, detail)
 
 
-def _planned(kind: Kind, names: tuple[str, ...]) -> Iterator[BackendState]:
-    version = metadata.version("edgekit")
-    for name in names:
-        if not registry.exists(kind, name):
-            yield BackendState(kind, name, False, f"not in edgekit {version}")
+def _emulated() -> BackendState:
+    """The machines behind qemu://: ready where one of them is, with what each of the others lacks.
+
+    The processors of microcontrollers are emulated by programs of the system, arm64 in a userland.
+    """
+    lacking = [_cortex_m_lacks(), _arm64_lacks()]
+    return BackendState("target", "qemu", "" in lacking, "; ".join(filter(None, lacking)))
+
+
+def _cortex_m_lacks() -> str:
+    programs = cortex_tools.missing()
+    told = f"qemu://cortex-m… needs {', '.join(programs)}: {cortex_tools.INSTALL}"
+    return told if programs else ""
+
+
+def _arm64_lacks() -> str:
+    try:
+        is_there = userland.place().is_dir()
+    except (DeviceError, metadata.PackageNotFoundError):  # not on this machine, or without LiteRT
+        is_there = False
+    return "" if is_there else "qemu://aarch64 needs edgekit device setup qemu://aarch64"
 
 
 def _third_party(kind: Kind) -> Iterator[BackendState]:

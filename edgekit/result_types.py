@@ -133,7 +133,8 @@ class Footprint(Struct, frozen=True, forbid_unknown_fields=True):
 
     That holds the model and the library code that it needs, and nothing else. `flash_bytes` holds
     code, constants and initial values; `ram_bytes` static memory. Beside it stand `stack_bytes`,
-    the most that one inference was seen to use, and `buffer_bytes`, the inputs and outputs.
+    the most that one inference was seen to use (None: more than was looked at), and `buffer_bytes`,
+    the inputs and outputs.
     """
 
     flash_bytes: int

@@ -1,9 +1,9 @@
 """Where artifacts run. One module per kind of device; the registry finds it by the URL's scheme.
 
-A module has `open(url) -> Device`, and `setup(url, say, *, dry_run) -> steps` where such a device
-needs something first: it does that, or on a dry run nothing, and tells what, a line per step. A job
-is plain JSON (see `runner/`); `artifact`, `siblings`, `samples` and `results` in it are paths on
-this machine, which a remote device carries across.
+A module has `open(url) -> Device`, and `set_up(url, runtime, say, *, look_only) -> Frame` where
+such a device needs something first: it does that or only looks, and returns commands and packages.
+A job is plain JSON (see `runner/`); `artifact`, `siblings`, `samples` and `results` in it are paths
+on this machine, which a remote device carries across.
 """
 
 from __future__ import annotations

@@ -90,10 +90,9 @@ class Android:
     def _death(self, code: int, said: str, what: str) -> DeviceError:
         if adb_client.lost(said):
             return adb_client.failed(self._client.serial, said)
-        last = f"; its last words: {said}" if said else ""
         return DeviceError(
-            f"{what} crashed the runner on {self.url}, or the connection ended (exit code"
-            f" {code}){last}",
+            f"{what} crashed the runner on {self.url}, or the connection ended"
+            f" {conversation.ended(code, said)}",
             "check the file with --device local, and the connection with adb devices",
         )
 

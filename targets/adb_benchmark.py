@@ -68,7 +68,7 @@ class BenchmarkModel:
             most_s=job["most_s"],
         )
         limit_s = job["most_s"] + silence_s
-        _, said = self._client.attempt(self._program, *flags, limit_s=limit_s)
+        _, said = self._client.work(self._program, *flags, limit_s=limit_s)
         return benchmark_model.parse(said, self._delegate, path.name)
 
     def _facts(self, run: Run) -> Frame:
@@ -132,6 +132,8 @@ def _environment(client: Client) -> Frame:
         "memory_bytes": None,
         "system": f"Android {release}" if release else _told(client, "uname", "-sr"),
         "virtual": None,
+        "temperature_c": None,
+        "throttled": None,
         "versions": {},
     }
 

@@ -6,13 +6,16 @@ is claimed by one server, and authorised for its keys.
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from edgekit.errors import DeviceError
+from edgekit.targets import children
 
 LIMIT_S = 30.0
 """For what a device answers at once."""
@@ -39,6 +42,21 @@ _LOST = (
 )  # fmt: skip
 
 
+_UNTIL_INPUT_ENDS = """
+exec 3<&0
+"$0" "$@" < /dev/null 3<&- &
+program=$!
+{ read -r end <&3; kill -9 $program; } > /dev/null 2>&1 &
+watcher=$!
+wait $program
+code=$?
+kill $watcher
+exit $code
+"""
+"""A shell's program that runs another one. What is in the background would read /dev/null, so the
+input is 3. adbd waits until no process has that: its watcher is a single one, and is ended."""
+
+
 class Client:
     """adb for one device. `home` is where its shell user may write and execute."""
 
@@ -61,7 +79,24 @@ class Client:
         Raises:
             DeviceError: The device cannot be reached, or does not answer in time.
         """
-        done = call(self.command("shell", "-T", shlex.join(words)), limit_s)
+        return self._ended(call(self.command("shell", "-T", shlex.join(words)), limit_s))
+
+    def work(self, *words: str, limit_s: float) -> tuple[int, str]:
+        """As `attempt`, for a program that takes long: it ends when this process or adb does.
+
+        Raises:
+            DeviceError: As of `attempt`.
+        """
+        leashed = shlex.join(["sh", "-c", _UNTIL_INPUT_ENDS, *words])
+        reads, writes = os.pipe()  # nothing is written: its end is what tells
+        try:
+            done = call(self.command("shell", "-T", leashed), limit_s, stdin=reads)
+        finally:
+            os.close(reads)
+            os.close(writes)
+        return self._ended(done)
+
+    def _ended(self, done: subprocess.CompletedProcess[str]) -> tuple[int, str]:
         if done.returncode and lost(done.stderr):
             raise failed(self.serial, done.stderr)
         return done.returncode, done.stdout + done.stderr
@@ -142,26 +177,27 @@ def lost(said: str) -> bool:
     return reason is not None and any(word in reason for word in _LOST)
 
 
-def call(command: Sequence[str], limit_s: float) -> subprocess.CompletedProcess[str]:
-    """Runs adb.
+def call(
+    command: Sequence[str], limit_s: float, stdin: int = subprocess.DEVNULL
+) -> subprocess.CompletedProcess[str]:
+    """Runs adb; no process of it is left but its server, which has a session of its own.
 
     Raises:
         DeviceError: It did not end in time.
     """
-    try:
-        return subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=limit_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise DeviceError(
-            f"adb gave no answer for {limit_s:.0f} s", "connect the device again: adb reconnect"
-        ) from None
+    with (
+        tempfile.TemporaryFile() as log,
+        children.child(command, stdin=stdin, stdout=subprocess.PIPE, stderr=log) as started,
+    ):
+        try:
+            output, _ = started.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            raise DeviceError(
+                f"adb gave no answer for {limit_s:.0f} s", "connect the device again: adb reconnect"
+            ) from None
+        log.seek(0)
+        printed, said = (data.decode(errors="replace") for data in (output, log.read()))
+        return subprocess.CompletedProcess(command, started.returncode, printed, said)
 
 
 def _adb(*arguments: str) -> str:

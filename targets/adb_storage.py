@@ -18,6 +18,8 @@ from edgekit.targets.adb_client import Client
 KEPT = 32
 """Files stay on the device up to this number of them; the longest unused go first."""
 
+_SWEEP = 'find "$0" -mindepth 1 -maxdepth 1 -mtime +0 -exec rm -rf {} +'
+"""What was last written more than 24 hours ago: -mtime counts whole days."""
 _FORGET = 'cd "$0" && ls -t | tail -n "+$1" | while read -r name; do rm -rf "$name"; done'
 
 
@@ -60,9 +62,14 @@ def carry(client: Client, paths: Sequence[Path], *, executable: bool = False) ->
 
 @contextlib.contextmanager
 def job_directory(client: Client) -> Iterator[str]:
-    """A new directory for the samples and results of one job, removed at the end."""
-    place = f"{client.home}/jobs/{secrets.token_hex(8)}"
+    """A new directory for the samples and results of one job, removed at the end.
+
+    So are those that an edgekit which died, or lost the device, has left for longer than a day.
+    """
+    jobs = f"{client.home}/jobs"
+    place = f"{jobs}/{secrets.token_hex(8)}"
     client.shell("mkdir", "-p", place)
+    client.attempt("sh", "-c", _SWEEP, jobs)
     try:
         yield place
     finally:

@@ -40,7 +40,7 @@ class Leash:
                 _kill(child)
 
     def end(self, child: subprocess.Popen[bytes]) -> None:
-        """Ends a child and lets go of it, before its process id can be another's."""
+        """Ends a child with its whole group, and lets go of it."""
         with self._lock:
             _kill(child)
             self._held.discard(child)
@@ -82,5 +82,10 @@ def child(
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
+    """Kills a child's group, of which some may be left where the child itself was waited for.
+
+    No other process gets the group's id as long as one of them is left. Where none is, the group is
+    not found, unless the system has since used up all other ids and another group has this one.
+    """
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)

@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import select
+import signal
 import subprocess
 import tempfile
 import time
@@ -111,6 +112,17 @@ def _refuse(frame: Frame, what: str) -> None:
         raise runner_error(body["about"], message, body["fix"])
     if "bug" in frame:
         raise RunnerBug(f"{what} failed in the runner\n{frame['bug']}")
+
+
+def ended(code: int, said: str) -> str:
+    """How a process ended, to stand in a message: `(SIGSEGV); its last words: …`.
+
+    Args:
+        code: Its exit code, or a signal: negative.
+        said: Its `last_words`.
+    """
+    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    return f"({how})" + (f"; its last words: {said}" if said else "")
 
 
 def last_words(log: IO[bytes]) -> str:

@@ -19,6 +19,8 @@ from edgekit.targets.cortex_boards import Board
 SHIFT = 8
 """Under -icount every instruction takes 2^8 ns: more than six ticks of SysTick on every board, so
 that its ticks give the number of instructions exactly, and not to within a tick's worth."""
+PAINTED_BYTES = 65_536
+"""Of stack that cortex_m/count.c looks at."""
 OVERFLOW_INSTRUCTIONS = 5
 """Of the interrupt handler in cortex_m/startup.c, which runs at each overflow of SysTick."""
 
@@ -28,10 +30,10 @@ _HELP = "build NAME_main.c and run it on the device itself; report this with the
 
 
 class Counted(NamedTuple):
-    """What one inference takes."""
+    """What one inference takes; the stack is None where it is deeper than what was looked at."""
 
     instructions: int
-    stack_bytes: int
+    stack_bytes: int | None
 
 
 def count(program: Path, board: Board, *, what: str, silence_s: float) -> Counted:
@@ -56,7 +58,10 @@ def count(program: Path, board: Board, *, what: str, silence_s: float) -> Counte
     stack_bytes, bare, whole, overflows = map(int, found.groups())
     taken = (whole - bare) * 1e9 / board.clock_hz / 2**SHIFT
     own = 1  # of what the bare call ran
-    return Counted(round(taken) + own - OVERFLOW_INSTRUCTIONS * overflows, stack_bytes)
+    return Counted(
+        round(taken) + own - OVERFLOW_INSTRUCTIONS * overflows,
+        stack_bytes if stack_bytes < PAINTED_BYTES else None,
+    )
 
 
 def answers(

@@ -29,16 +29,21 @@ class Done(NamedTuple):
     errors: str
 
 
+def missing() -> list[str]:
+    """The programs that the emulated board needs and this machine lacks."""
+    return [name for name in (COMPILER, SIZE, EMULATOR) if shutil.which(name) is None]
+
+
 def require(url: str) -> None:
     """Finds out whether everything is installed that the emulated board needs.
 
     Raises:
         DeviceError: Something is not.
     """
-    missing = [name for name in (COMPILER, SIZE, EMULATOR) if shutil.which(name) is None]
-    if missing:
+    lacking = missing()
+    if lacking:
         raise DeviceError(
-            f"{url} needs {', '.join(missing)}, which {'are' if missing[1:] else 'is'} not"
+            f"{url} needs {', '.join(lacking)}, which {'are' if lacking[1:] else 'is'} not"
             " installed here",
             INSTALL,
         )

@@ -81,7 +81,7 @@ class Keeper:
             return f"{self.cache}/{entry}"
         request = {
             "do": "put", "cache": self.cache, "entry": entry, "files": listed,
-            "limit_bytes": KEPT_BYTES,
+            "limit_bytes": KEPT_BYTES, "keep": keep,
         }  # fmt: skip
         limit_s = ANSWER_S + sum(size for _, size, _ in listed) / SLOWEST_BYTES_PER_S
         body = self._ask(request, [content for _, content in files], None, limit_s)
@@ -95,7 +95,7 @@ class Keeper:
         """
         into.mkdir(parents=True, exist_ok=True)
         request = {"do": "take", "cache": self.cache, "entry": entry}
-        self._ask(request, (), into, 10 * ANSWER_S)
+        self._ask(request, (), into, ANSWER_S)
 
     def remove(self, *entries: str, limit_s: float = ANSWER_S) -> None:
         """Removes entries."""

@@ -55,11 +55,9 @@ def open(url: str) -> Local:  # noqa: A001 every target has it
 
 
 def _death(code: int, said: str, what: str) -> DeviceError:
-    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    last = f"; its last words: {said}" if said else ""
     fix = (
         "give the machine more memory"
-        if how == "SIGKILL"
+        if code == -signal.SIGKILL
         else "check that the file is complete; convert the model again"
     )
-    return DeviceError(f"{what} crashed the runner ({how}){last}", fix)
+    return DeviceError(f"{what} crashed the runner {conversation.ended(code, said)}", fix)

@@ -5,7 +5,6 @@ Outputs and accuracy are those of an arm64 machine; its times mean nothing and a
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,10 @@ SILENCE_S = 1800.0
 _URL = "qemu://aarch64"
 NAMES = ("aarch64",)
 _RUNTIME = "litert"
+_OF_THIS_MACHINE = (
+    "cores", "usable_cores", "cpu_quota_cores", "governor", "load_1min", "memory_bytes", "virtual",
+    "temperature_c", "throttled",
+)  # fmt: skip
 _CPU = f"{userland.CPU.replace('cortex-a', 'Cortex-A')} emulated by qemu {userland.QEMU}"
 
 
@@ -58,7 +61,7 @@ class EmulatedArm64:
 
 
 def open(url: str) -> EmulatedArm64:  # noqa: A001 every target has it
-    """Opens the userland that `setup` has made; nothing is fetched here.
+    """Opens the userland that `set_up` has made; nothing is fetched here.
 
     Raises:
         UsageError: The URL says more than `qemu://aarch64`.
@@ -111,17 +114,14 @@ def _check(url: str) -> None:
 
 
 def _told(frame: Frame) -> Frame:
-    """What is emulated is not this machine: its processor, and none of its load and clocks."""
+    """What is emulated is not this machine: its processor, its load, clocks and heat."""
     if frame["frame"] != "environment":
         return frame
-    ours = dict.fromkeys(("cores", "usable_cores", "cpu_quota_cores", "governor", "load_1min"))
-    return {**frame, **ours, "cpu": _CPU, "memory_bytes": None, "virtual": None}
+    return {**frame, **dict.fromkeys(_OF_THIS_MACHINE), "cpu": _CPU}
 
 
 def _death(code: int, said: str, what: str) -> DeviceError:
-    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    last = f"; its last words: {said}" if said else ""
     return DeviceError(
-        f"{what} crashed the emulated runner ({how}){last}",
+        f"{what} crashed the emulated runner {conversation.ended(code, said)}",
         "check it with --device local; a model that runs there may meet a fault of the emulator",
     )

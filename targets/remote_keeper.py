@@ -121,8 +121,7 @@ def put(request: Request, stream: IO[bytes]) -> dict[str, Any]:
         part = tempfile.mkdtemp(prefix=".part-", dir=parent)
         for name, size, digest in request["files"]:
             receive(stream, os.path.join(part, os.path.basename(name)), size, digest)
-        shutil.rmtree(place, ignore_errors=True)
-        os.rename(part, place)
+        settle(part, place, request["keep"])
     except OSError as error:
         if error.errno not in NO_SPACE:
             raise
@@ -132,6 +131,25 @@ def put(request: Request, stream: IO[bytes]) -> dict[str, Any]:
         if part and os.path.isdir(part):
             shutil.rmtree(part, ignore_errors=True)
     return {"place": place}
+
+
+def settle(part: str, place: str, keep: bool) -> None:
+    """Gives a whole entry its name, where one may be already.
+
+    What is kept is named by its hash: another writer's has the same files, and may be in use. They
+    are replaced one by one, since one of them may have been damaged.
+    """
+    try:
+        os.rename(part, place)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        if keep:
+            for name in os.listdir(part):
+                os.replace(os.path.join(part, name), os.path.join(place, name))
+        else:
+            shutil.rmtree(place)
+            os.rename(part, place)
 
 
 def receive(stream: IO[bytes], path: str, size: int, digest: str) -> None:

@@ -49,13 +49,28 @@ class Setup:
             shutil.rmtree(self.venv, ignore_errors=True)
             os.makedirs(os.path.dirname(self.venv), exist_ok=True)
             self.step([sys.executable, "-m", "venv", self.venv])
-        pip = [self.python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-        self.step([*pip, *self.job["packages"]])
+        self.install()
         self.step([self.python, "-c", "import " + ", ".join(self.job["modules"])])
         versions = self.versions()
         with open(self.ready, "w") as file:
             json.dump({"packages": self.job["packages"], "versions": versions}, file)
         self.send({"frame": "ready", "versions": versions})
+
+    def install(self) -> None:
+        """Has pip work, during which an environment that worked before is not marked as ready."""
+        pip = [self.python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+        mark = ""
+        if not self.is_new:
+            with open(self.ready) as file:
+                mark = file.read()
+            os.remove(self.ready)
+        try:
+            self.step([*pip, *self.job["packages"]])
+        except Failed:
+            if mark and self.child.returncode > 0:  # not killed: it took its own steps back
+                with open(self.ready, "w") as file:
+                    file.write(mark)
+            raise
 
     def step(self, command: list[str]) -> list[str]:
         """Runs a command, hands on what it says, and fails with its last line."""

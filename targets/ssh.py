@@ -108,7 +108,7 @@ class Ssh:
 
     def _artifact(self, keeper: Keeper, files: list[Sent]) -> str:
         """Where an artifact is there; it is hashed and sent once, unless its files change."""
-        state = tuple((name, _state(path)) for name, path in files)
+        state = tuple(_state(path) for _, path in files)
         if state not in self._places:
             self._places[state] = _kept(keeper, "model", files)
         return self._places[state]
@@ -153,16 +153,15 @@ class Ssh:
         if code == SSH_FAILED or code < 0:
             self._connection.is_lost = code == SSH_FAILED  # else it was ended here
             return ssh_failures.lost(self._connection.peer, what)
-        number = code - 128
-        how = signal.Signals(number).name if number in set(signal.Signals) else f"exit code {code}"
-        last = f"; its last words: {said}" if said else ""
+        number = code - 128  # how a shell tells a signal
+        how = conversation.ended(-number if number in set(signal.Signals) else code, said)
         fix = (
             "give the device more memory, or choose a smaller model"
-            if how == "SIGKILL"
+            if number == signal.SIGKILL
             else f"check that the file is complete, and the runtime there: edgekit device setup"
             f" {self.url}"
         )
-        return DeviceError(f"{what} crashed the runner on {self.url} ({how}){last}", fix)
+        return DeviceError(f"{what} crashed the runner on {self.url} {how}", fix)
 
 
 def open(url: str) -> Ssh:  # noqa: A001 every target has it
@@ -209,10 +208,11 @@ def _artifact_files(path: Path, siblings: Any) -> list[Sent]:
     return [(path.name, path), *((name, path.parent / name) for name in others)]
 
 
-def _state(path: bytes | Path) -> tuple[int, int]:
+def _state(path: bytes | Path) -> tuple[Path, int, int]:
+    """What tells a file from another, and from itself before it was changed."""
     assert isinstance(path, Path), "an artifact is made of files"
     found = path.stat()
-    return found.st_size, found.st_mtime_ns
+    return path.absolute(), found.st_size, found.st_mtime_ns
 
 
 def _kept(keeper: Keeper, kind: str, files: list[Sent]) -> str:

@@ -41,10 +41,10 @@ def parse(url: str) -> Address:
     place = url.removeprefix("ssh://").removesuffix("/")
     user, at, rest = place.rpartition("@")
     host, port = _split_port(rest)
-    if not url.startswith("ssh://") or not (_HOST.fullmatch(host) or _IPV6.fullmatch(host)):
-        raise _refused(url, f"'{host}' is no host" if host else "it names no host")
     if at and ":" in user:
         raise _refused(url.replace(user, user.partition(":")[0] + ":…"), "it holds a password")
+    if not url.startswith("ssh://") or not (_HOST.fullmatch(host) or _IPV6.fullmatch(host)):
+        raise _refused(url, f"'{host}' is no host" if host else "it names no host")
     if at and not _USER.fullmatch(user):
         raise _refused(url, f"'{user}' is no user")
     if port is not None and not (port.isascii() and port.isdigit() and 0 < int(port) <= _MAX_PORT):

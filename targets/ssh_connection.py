@@ -8,6 +8,8 @@ command, forwardings) are set back.
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -31,6 +33,8 @@ between, since a key that wants to be touched should want it once. It also ends 
 killed."""
 LONGEST_SOCKET = 80
 """Characters of a socket's path: Linux takes 107, and ssh adds a suffix while it makes it."""
+_PLAIN = re.compile(r"[A-Za-z0-9/._+-]*")
+"""Paths that ssh takes as they are: it splits at spaces, and replaces %, $ and ~."""
 SSH_FAILED = 255
 
 _NEVER_ASK = ("env", "SSH_ASKPASS_REQUIRE=never")
@@ -72,7 +76,7 @@ class Connection:
         """Whether a command ended for want of a connection: nothing more need be tried then."""
         directory = _socket_directory()
         self._words = [
-            *_NEVER_ASK, "ssh", *_OURS, "-o", f"ControlPath={directory}/s".replace("%", "%%"),
+            *_NEVER_ASK, "ssh", *_OURS, "-o", f"ControlPath={directory}/s",
             "-o", f"ServerAliveInterval={alive_s}", "-o", f"ServerAliveCountMax={count}",
             "-o", f"ConnectTimeout={connect_s}",
         ]  # fmt: skip
@@ -95,7 +99,7 @@ class Connection:
         Args:
             words: The command and its arguments.
             stdin: What it reads; default: nothing.
-            limit_s: Seconds after which it is given up.
+            limit_s: Seconds without any output after which it is given up.
 
         Raises:
             DeviceError: The connection cannot be made, was lost, or the time is up.
@@ -107,7 +111,7 @@ class Connection:
                 stdout=output,
                 stderr=said,  # a file: the shared connection keeps it open, and a pipe would hang
             ) as child:
-                code = self._wait(child, limit_s)
+                code = self._wait(child, output, limit_s)
             said.seek(0)
             text = said.read().decode(errors="replace")
             if code == SSH_FAILED or code < 0:
@@ -116,14 +120,18 @@ class Connection:
             output.seek(0)
             yield Answer(code, output, text)
 
-    def _wait(self, child: subprocess.Popen[bytes], limit_s: float) -> int:
-        try:
-            return child.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            raise DeviceError(
-                f"{self.peer.url} did not answer within {limit_s:g} s and was given up",
-                f"see how it is: {self.peer.address.typed()}",
-            ) from None
+    def _wait(self, child: subprocess.Popen[bytes], output: IO[bytes], limit_s: float) -> int:
+        """The exit code; what still sends is waited for, however much that is."""
+        received = 0
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return child.wait(limit_s)
+            before, received = received, os.fstat(output.fileno()).st_size
+            if received == before:
+                raise DeviceError(
+                    f"{self.peer.url} did not answer within {limit_s:g} s and was given up",
+                    f"see how it is: {self.peer.address.typed()}",
+                )
 
 
 def _settings(url: str, address: Address) -> dict[str, str]:
@@ -147,7 +155,7 @@ def _known_as(settings: dict[str, str]) -> str:
 def _socket_directory() -> str:
     """A private directory whose path a socket's name fits into; mkdtemp gives it mode 0700."""
     made = tempfile.mkdtemp(prefix="edgekit-")
-    if len(made) <= LONGEST_SOCKET:
+    if len(made) <= LONGEST_SOCKET and _PLAIN.fullmatch(made):
         return made
     shutil.rmtree(made)
     return tempfile.mkdtemp(prefix="edgekit-", dir="/tmp")

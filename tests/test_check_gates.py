@@ -116,6 +116,13 @@ def test_c_of_an_emulated_board_is_held_by_its_flash_and_its_ram(over, outcome):
     assert memory.line.startswith("RAM with stack, inputs and outputs 2 000 bytes, allowed")
 
 
+def test_a_stack_that_bench_did_not_see_the_end_of_breaks_a_budget_of_memory():
+    measured = cases.figures(peak_delta_bytes=None, flash_bytes=40_000, ram_bytes=None)
+    (gate,) = gates(measured, max_memory_bytes=1 << 30)
+    assert (gate.outcome, gate.value) == ("broken", None)
+    assert "the stack is deeper than bench looks" in gate.line
+
+
 def test_memory_above_the_baselines_is_a_warning_and_a_page_is_noise():
     def found(after):
         made = check_gates.baseline(

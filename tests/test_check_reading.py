@@ -49,6 +49,13 @@ def test_the_memory_of_an_emulated_board_is_static_memory_and_stack_and_buffers(
     assert (found.flash_bytes, found.ram_bytes) == (40_000, 1_874)
 
 
+def test_the_memory_of_an_unknown_stack_is_unknown(tmp_path):
+    memory = Footprint(40_000, 1_500, None, 74, "arm-none-eabi-gcc 12.2.1 -O2")
+    path = cases.write_report(tmp_path / "r.json", cases.result(footprint=memory))
+    (found,) = check_reading.read([path])
+    assert (found.flash_bytes, found.ram_bytes) == (40_000, None)
+
+
 def test_a_result_gives_what_was_measured():
     (found,) = check_reading.read([cases.write_report(Path("r.json"))])
     assert (found.model, found.target, found.device) == ("kws", "host", "local")

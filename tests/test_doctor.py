@@ -13,6 +13,7 @@ from packaging.version import Version
 
 from edgekit import cli, doctor, registry
 from edgekit.doctor_types import DoctorReport, Machine
+from edgekit.targets import userland
 
 MACHINE = Machine(
     system="Linux 6", arch="x86_64", virtual=False, cpu="a CPU", cores=4, usable_cores=4,
@@ -99,14 +100,23 @@ def test_a_missing_core_package_names_edgekit_itself(monkeypatch: pytest.MonkeyP
     assert runtime.detail == "needs ai_edge_litert: pip install 'edgekit'"
 
 
-def test_what_this_version_lacks_is_not_called_missing() -> None:
-    planned = {
-        one.name: one for one in doctor.backends() if one.name in registry.PLANNED_CONVERTERS
-    }
-    assert set(planned) == set(registry.PLANNED_CONVERTERS)
-    for backend in planned.values():
-        assert not backend.ready
-        assert backend.detail == f"not in edgekit {metadata.version('edgekit')}"
+def test_what_each_emulated_machine_lacks_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def qemu() -> tuple[bool, str]:
+        (found,) = (one for one in doctor.backends() if one.name == "qemu")
+        return found.ready, found.detail
+
+    monkeypatch.setenv("EDGEKIT_CACHE", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ready, lacking = qemu()
+    assert not ready
+    assert (
+        "qemu://cortex-m… needs arm-none-eabi-gcc, arm-none-eabi-size, qemu-system-arm" in lacking
+    )
+    assert "qemu://aarch64 needs edgekit device setup qemu://aarch64" in lacking
+    userland.place().mkdir(parents=True)
+    assert qemu() == (True, lacking.partition(";")[0])
 
 
 def test_what_disturbs_measuring_is_said() -> None:

@@ -41,7 +41,8 @@ __attribute__((noinline)) static uint64_t ticks(model_t model)
     return now() - started;
 }
 
-/* How far below this function's own frame the stack has been written. */
+/* How far below this function's own frame the stack has been written: all that was painted where it
+ * may have been written further down. */
 __attribute__((noinline)) static uint32_t stack_bytes(model_t model)
 {
     volatile uint32_t *top;

@@ -247,6 +247,15 @@ def test_a_binary_of_the_user_measures_where_there_is_no_python(adbd, tmp_path):
         edgekit.bench(artifact, devices=URL, benchmark_binary=binary, delegate="gpu", budget_s=0.01)
 
 
+def test_a_binary_that_is_given_up_is_ended_on_the_device(adbd, tmp_path):
+    client = registry.target("adb").open(URL)._client
+    pid = tmp_path / "device-pid"
+    with pytest.raises(DeviceError, match="adb gave no answer for 2 s"):
+        client.work("sh", "-c", f"echo $$ > {pid}; exec sleep 600", limit_s=2)
+    wait_for(lambda: not Path(f"/proc/{pid.read_text().strip()}").exists())
+    assert client.work("sh", "-c", "echo out; exit 7", limit_s=20) == (7, "out\n")
+
+
 def test_a_device_that_is_not_there_is_named_though_adb_ends_with_0(adbd):
     with pytest.raises(DeviceError, match=r"adb cannot reach 127\.0\.0\.1:5556: failed to connect"):
         registry.target("adb").open("adb://127.0.0.1:5556")

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import signal
 import subprocess
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 import edgekit
-from edgekit import cli, registry
+from edgekit import bench_warnings, cli, registry
+from edgekit.bench_rounds import Observed
 from edgekit.errors import DeviceError, UsageError
-from edgekit.targets import adb_client
+from edgekit.result_types import Replicate
+from edgekit.targets import adb_benchmark, adb_client, adb_storage, children
+from edgekit.targets.benchmark_model import Run
 
 _SPEC = importlib.util.spec_from_file_location(
     "tiny_models", Path(__file__).with_name("tiny_models.py")
@@ -147,6 +155,69 @@ def test_a_device_that_does_not_answer_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(adb_client, "LIMIT_S", 0.2)
     with pytest.raises(DeviceError, match="adb gave no answer"):
         registry.target("adb").open("adb://")
+
+
+def test_what_a_phone_does_not_tell_of_itself_is_no_warning_and_no_crash(adb, tmp_path):
+    adb({"'-s R1 shell -T uname -m'": (0, "aarch64\n", "")})
+    device = adb_benchmark.BenchmarkModel("adb://R1", adb_client.Client("R1"), tmp_path, "cpu")
+    run = Run(50, 1e-3, 1e-3, None, None, None, None, None, None, False, None, None)
+    figures = msgspec.convert(adb_benchmark._figures(run), Replicate)
+    observed = Observed([figures], {"environment": device.probe(), "facts": {}})
+    told = list(bench_warnings.of(device, SimpleNamespace(target=None), observed, 1))
+    assert told == [f"no accuracy: {device.unjudged}"]
+
+
+def test_what_adb_is_doing_ends_with_the_leash(tmp_path, monkeypatch):
+    (tmp_path / "adb").write_text("#!/bin/sh\nexec sleep 600\n")
+    (tmp_path / "adb").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    leash = children.Leash()
+    token = children.LEASH.set(leash)
+    try:
+        leash.pull()
+        assert adb_client.call(["adb", "devices"], 60).returncode < 0
+    finally:
+        children.LEASH.reset(token)
+
+
+def test_a_program_that_takes_long_ends_when_its_input_does(tmp_path):
+    pid = tmp_path / "pid"
+    leashed = ["sh", "-c", adb_client._UNTIL_INPUT_ENDS, "sh", "-c"]
+    with subprocess.Popen(
+        [*leashed, f"echo $$ > {pid}; exec sleep 600"], stdin=subprocess.PIPE
+    ) as program:
+        program.stdin.close()
+        assert program.wait(timeout=30) == 128 + signal.SIGKILL
+    with subprocess.Popen(
+        [*leashed, 'cat; echo "$1"; exit 7', "sh", "a b"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as program:  # fmt: skip
+        assert program.stdout.read() == "a b\n"
+        assert program.wait(timeout=30) == 7
+
+
+class Here(adb_client.Client):
+    """A device whose shell is this machine's."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__("here")
+        self.home = str(home)
+
+    def attempt(self, *words, limit_s=adb_client.LIMIT_S):
+        done = adb_client.call(words, limit_s)
+        return done.returncode, done.stdout + done.stderr
+
+
+def test_jobs_that_were_left_for_longer_than_a_day_are_swept(tmp_path):
+    for name, age_s in (("old", 90_000), ("young", 80_000)):
+        (tmp_path / "jobs" / name).mkdir(parents=True)
+        (tmp_path / "jobs" / name / "samples").touch()
+        begun = time.time() - age_s
+        os.utime(tmp_path / "jobs" / name, (begun, begun))
+    with adb_storage.job_directory(Here(tmp_path)) as place:
+        left = {path.name for path in (tmp_path / "jobs").iterdir()}
+        assert left == {"young", Path(place).name}
+    assert [path.name for path in (tmp_path / "jobs").iterdir()] == ["young"]
 
 
 def test_the_binary_of_the_user_must_be_there(adb, tmp_path):

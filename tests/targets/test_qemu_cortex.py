@@ -131,6 +131,14 @@ def test_the_stack_of_a_known_array_is_seen(tmp_path):
 
 
 @needs_boards
+@pytest.mark.parametrize(("size", "is_seen"), [(60_000, True), (80_000, False)])
+def test_a_stack_that_is_deeper_than_what_is_looked_at_is_not_told(size, is_seen, tmp_path):
+    found = described(tmp_path, STACK.replace("1000", str(size)).replace("999", "9"))
+    stack_bytes = found["footprint"]["stack_bytes"]
+    assert (size <= stack_bytes <= size + 64) if is_seen else stack_bytes is None
+
+
+@needs_boards
 @pytest.mark.parametrize("cpu", ["cortex-m3", "cortex-m55"])
 def test_samples_go_in_as_integers_and_answers_come_out_as_floats(cpu, tmp_path):
     source = """int m_invoke(const int8_t *a, const int8_t *b, int8_t *sum, int8_t *last)

@@ -11,6 +11,7 @@ import pytest
 from edgekit import cli, registry
 from edgekit.errors import DeviceError, UsageError
 from edgekit.targets import debian, qemu_user, userland
+from edgekit.targets.runner import environment
 
 URL = "qemu://aarch64"
 needs_apt = pytest.mark.skipif(
@@ -57,6 +58,12 @@ def test_another_runtime_than_litert_is_refused_by_name(tmp_path):
     job = {"kind": "describe", "runtime": "openvino", "artifact": "/x/m.xml"}
     with pytest.raises(DeviceError, match=r"m\.xml needs openvino, and .* has only litert"):
         device.run(job, lambda _frame: None)
+
+
+def test_what_is_emulated_has_none_of_this_machines_load_clocks_and_heat():
+    told = qemu_user._told({"frame": "environment", **environment.describe()})
+    kept = {name for name, value in told.items() if value is not None}
+    assert kept == {"frame", "arch", "cpu", "system", "versions"}
 
 
 def test_a_machine_without_apt_is_told_what_is_missing(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import shlex
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from edgekit import cli
 from edgekit.errors import DeviceError, UsageError
 from edgekit.targets import (
     conversation,
@@ -87,10 +89,25 @@ def test_what_is_no_such_url_is_a_usage_error(url):
         ssh_address.parse(url)
 
 
-def test_a_password_is_refused_and_not_repeated():
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ssh://pi:hunter2@board", "ssh://pi:hunter2@bo ard", "ssh://pi:hunter2@",
+        "ssh:pi:hunter2@board", "ssh://:hunter2@board:x", "ssh://pi:hunter2:x@board/path",
+    ],
+)  # fmt: skip
+def test_a_password_is_refused_and_not_repeated_whatever_else_is_wrong(url):
     with pytest.raises(UsageError, match="holds a password") as caught:
-        ssh_address.parse("ssh://pi:hunter2@board")
+        ssh_address.parse(url)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("more", [["--dry-run"], ["--benchmark-binary", "x"]])
+def test_no_command_repeats_a_password(more, capsys):
+    assert cli.main(["bench", "m.tflite", "--device", "ssh://pi:hunter2@board", *more]) == 2
+    said = capsys.readouterr()
+    assert "holds a password" in said.err
+    assert "hunter2" not in said.out + said.err
 
 
 def test_no_word_of_a_remote_command_can_be_another_ones_or_an_option(fake):
@@ -131,14 +148,17 @@ def test_the_users_own_patience_holds_where_it_is_set(fake, monkeypatch):
 
 def test_the_shared_connection_is_private_and_gone_afterwards(fake, tmp_path, monkeypatch):
     long = tmp_path / ("long" * 30)
-    long.mkdir()
-    for place in (tmp_path, long):
+    spaced = tmp_path / "a b%h$HOME"
+    for place in (long, spaced):
+        place.mkdir()
+    for place in (tmp_path, long, spaced):
         monkeypatch.setattr("tempfile.tempdir", str(place))
         connection = ssh_connection.Connection("ssh://board", Address("board"))
         (option,) = [w for w in connection.command(["true"]) if w.startswith("ControlPath=")]
         socket = Path(option.removeprefix("ControlPath="))
         assert socket.parent.stat().st_mode & 0o777 == 0o700
         assert len(str(socket)) < 100, "ssh adds a suffix, and Linux takes 107"
+        assert not set(str(socket)) & set(" %$"), "ssh would make another path of it"
         connection.close()
         assert not socket.parent.exists()
         assert fake()[-1][-4:] == ["-O", "exit", "--", "board"]
@@ -203,6 +223,29 @@ def test_a_command_that_never_ends_is_given_up(fake):
         pass
 
 
+def test_what_sends_for_longer_than_its_limit_is_waited_for_until_it_falls_silent(fake, tmp_path):
+    class Slow:
+        """Sends something in each of three spans of the limit, and ends or falls silent then."""
+
+        def __init__(self, output, code):
+            self.output, self.code, self.left = output, code, 3
+
+        def wait(self, limit_s):
+            if self.left:
+                self.left -= 1
+                self.output.write(b"x")
+            elif self.code is not None:
+                return self.code
+            raise subprocess.TimeoutExpired("ssh", limit_s)
+
+    connection = ssh_connection.Connection("ssh://board", Address("board"))
+    with (tmp_path / "output").open("wb", buffering=0) as output:
+        assert connection._wait(Slow(output, 0), output, 1.0) == 0
+        with pytest.raises(DeviceError, match="did not answer within 1 s"):
+            connection._wait(Slow(output, None), output, 1.0)
+    connection.close()
+
+
 # ----------------------------------------------------------------------------------- the keeper
 
 
@@ -252,6 +295,19 @@ def test_a_file_that_was_cut_short_on_the_device_is_sent_again(keeper):
     assert (place / "a.bin").read_bytes() == b"whole"
 
 
+def test_two_that_send_the_same_artifact_at_once_do_not_take_it_from_each_other(
+    keeper, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(keeper, "ask", lambda _do, **_request: {"have": False})  # both asked first
+    files = [("a.xml", b"<net/>"), ("a.bin", b"weights")]
+    place = Path(keeper.send("kept/model", files, keep=True))
+    inode = place.stat().st_ino
+    keeper.send("kept/model", files, keep=True)
+    assert place.stat().st_ino == inode, "it was there at every moment"
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == dict(files)
+    assert list((tmp_path / "cache" / "kept").iterdir()) == [place]
+
+
 def test_what_arrives_changed_is_refused_and_removed(keeper, monkeypatch, tmp_path):
     monkeypatch.setattr(kept_files, "_measured", lambda _content: (5, "0" * 64))
     with pytest.raises(DeviceError, match=r"a\.bin arrived changed"):
@@ -287,6 +343,18 @@ def test_only_numbered_outputs_are_taken_from_a_device(keeper, tmp_path):
         keeper.fetch("runs/s/results", tmp_path / "back")
 
 
+def test_artifacts_of_one_name_size_and_age_are_not_taken_for_each_other(fake, keeper, tmp_path):
+    places = []
+    with ssh.open("ssh://board") as device:
+        for content in (b"one", b"two"):
+            path = tmp_path / content.decode() / "m.tflite"
+            path.parent.mkdir()
+            path.write_bytes(content)
+            os.utime(path, (0, 0))
+            places.append(device._artifact(keeper, [("m.tflite", path)]))
+    assert [(Path(place) / "m.tflite").read_bytes() for place in places] == [b"one", b"two"]
+
+
 def test_a_session_that_died_a_day_ago_is_swept_and_a_younger_one_is_not(keeper, monkeypatch):
     old, young = (keeper.send(f"runs/{name}/once", [("a", b"1")]) for name in ("old", "young"))
     day_ago = os.stat(old).st_mtime - 90_000
@@ -314,6 +382,29 @@ def test_a_bug_of_the_keeper_keeps_its_traceback(keeper):
 
 
 # ------------------------------------------------------------------------------------ packages
+
+
+@pytest.mark.parametrize(
+    ("pip", "is_ready"), [("exit 1", True), ("kill -9 $$", False)], ids=["failed", "killed"]
+)
+def test_an_environment_is_not_ready_while_pip_changes_it(tmp_path, pip, is_ready):
+    ready = tmp_path / "venv" / "ready"
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    ready.write_text("{}")
+    python.write_text(f"#!/bin/sh\ntest -e {ready} || echo unmarked\n{pip}\n")
+    python.chmod(0o755)
+    job = {"venv": str(python.parents[1]), "ready": "ready", "packages": ["x"], "token": "t"}
+    with subprocess.Popen(
+        [sys.executable, str(HERE / "remote_setup.py")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as setup:  # fmt: skip
+        setup.stdin.write(json.dumps(job) + "\n")
+        setup.stdin.flush()
+        told = setup.stdout.read()
+    assert '"text": "unmarked"' in told
+    assert '"error"' in told
+    assert ready.exists() == is_ready
 
 
 @pytest.mark.parametrize(
