@@ -144,9 +144,10 @@ class Unmatched(Struct, frozen=True, forbid_unknown_fields=True):
 class LayerReport(Struct, frozen=True, forbid_unknown_fields=True):
     """The artifact's layers in the order in which they are computed.
 
-    `kernels` says how the outputs of the run that keeps every tensor differ from those as shipped,
-    in quantization steps of that output (None without such); `suggestion` names the option of
-    edgekit that helps, None where no layer is bad.
+    `kernels_max_abs` is by how much the outputs of the run that keeps every tensor differ at most
+    from those as shipped (None where that is not finite, or no output could be set beside its own),
+    `kernels_max_steps` the same in quantization steps of that output (None without such).
+    `suggestion` names the option of edgekit that helps, None where no layer is bad.
     """
 
     samples: int

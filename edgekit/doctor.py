@@ -143,13 +143,6 @@ def _known(kind: Kind, table: dict[str, registry.Backend]) -> Iterator[BackendSt
         yield BackendState(kind, name, not lacking and not commands, detail)
 
 
-def _planned(kind: Kind, names: tuple[str, ...]) -> Iterator[BackendState]:
-    version = metadata.version("edgekit")
-    for name in names:
-        if not registry.exists(kind, name):
-            yield BackendState(kind, name, False, f"not in edgekit {version}")
-
-
 def _third_party(kind: Kind) -> Iterator[BackendState]:
     for point in metadata.entry_points(group=f"edgekit.{kind}s"):
         found = registry.has_module(point.module.partition(".")[0])

@@ -99,16 +99,6 @@ def test_a_missing_core_package_names_edgekit_itself(monkeypatch: pytest.MonkeyP
     assert runtime.detail == "needs ai_edge_litert: pip install 'edgekit'"
 
 
-def test_what_this_version_lacks_is_not_called_missing() -> None:
-    planned = {
-        one.name: one for one in doctor.backends() if one.name in registry.PLANNED_CONVERTERS
-    }
-    assert set(planned) == set(registry.PLANNED_CONVERTERS)
-    for backend in planned.values():
-        assert not backend.ready
-        assert backend.detail == f"not in edgekit {metadata.version('edgekit')}"
-
-
 def test_what_disturbs_measuring_is_said() -> None:
     hindered = msgspec.structs.replace(MACHINE, cpu_quota_cores=1.5, governor="powersave")
     measured = doctor.measuring(MACHINE)
