@@ -26,6 +26,12 @@ CLIPPED = 1e-4
 """Share of the values beyond each end of the percentile range."""
 SHRINK_FACTORS = np.linspace(1.0, 0.2, 65)
 
+BOUNDED = {"Softmax": (0.0, 255 / 256), "Sigmoid": (0.0, 255 / 256), "Tanh": (-1.0, 127 / 128)}
+"""Ranges of outputs that follow from the operation, which ONNX and OpenVINO call alike.
+
+Source: the TFLite 8-bit quantization specification.
+"""
+
 Floats = NDArray[np.float64]
 Range = tuple[float, float]
 

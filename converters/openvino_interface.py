@@ -14,15 +14,13 @@ import openvino
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
-from edgekit.converters.activation_ranges import LEVELS, Range, affine
+from edgekit.converters.activation_ranges import BOUNDED, LEVELS, Range, affine
 from edgekit.converters.openvino_graph import Model, Node, Port, constant, specs
 from edgekit.errors import ConversionError
 from edgekit.types import TensorSpec
 
 LOWEST = {"int8": -128, "uint8": 0}
 _ELEMENT_TYPES = {"int8": "i8", "uint8": "u8"}
-_BOUNDED = {"Softmax": (0.0, 255 / 256), "Sigmoid": (0.0, 255 / 256), "Tanh": (-1.0, 127 / 128)}
-"""Ranges that follow from the operation (TFLite quantization specification)."""
 
 
 def check_types(precision: str, input_type: str, output_type: str) -> None:
@@ -71,7 +69,7 @@ def set_interface(
     for at, spec in enumerate(outputs):
         if output_type != "float32" and spec.dtype == "float32":
             producer = results[at].input_value(0).get_node().get_type_name()
-            limits = _BOUNDED.get(producer, ranges[spec.name])
+            limits = BOUNDED.get(producer, ranges[spec.name])
             outputs[at] = _quantized(spec, output_type, limits)
             results[at] = _integer_output(results[at], outputs[at])
     return openvino.Model(results, parameters, "model"), inputs, outputs

@@ -182,12 +182,13 @@ def test_int8_computes_what_the_file_says_on_this_cpu(bench, dense):
     assert graphs.sqnr_db(expected, kernels) > 30
 
 
-@pytest.mark.parametrize("kind", ["int8", "uint8"])
-def test_integer_inputs_and_outputs_have_a_scale_and_a_zero_point(bench, cnn, kind):
+@pytest.mark.parametrize(("kind", "lowest"), [("int8", -128), ("uint8", 0)])
+def test_integer_inputs_and_outputs_have_a_scale_and_a_zero_point(bench, cnn, kind, lowest):
     _, x, expected = cnn
     made = bench.convert("int8", x, io=kind)
     given, taken = made["inputs"][0], made["outputs"][0]
     assert (given["dtype"], taken["dtype"]) == (kind, kind)
+    assert (taken["scale"], taken["zero_point"]) == (1 / 256, lowest)  # softmax
     limits = np.iinfo(kind)
     grid = np.rint(x["image"] / given["scale"]) + given["zero_point"]
     stored = {"image": np.clip(grid, limits.min, limits.max).astype(kind)}
