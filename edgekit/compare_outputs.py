@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgekit import chunks, compare_ports
 from edgekit.chunks import Arrays
 from edgekit.compare_sides import Side
-from edgekit.compare_sums import DifferenceSums
+from edgekit.compare_sums import DifferenceSums, finite
 from edgekit.compare_types import OutputDifference
 from edgekit.errors import ConversionError, ModelError
 from edgekit.loading import COPY_AGAIN
@@ -129,8 +129,8 @@ class Differences:
             name=name,
             artifact_output=own,
             samples=self._samples,
-            max_abs=sums.largest,
-            mean_abs=sums.mean_abs,
+            max_abs=finite(sums.largest),
+            mean_abs=finite(sums.mean_abs),
             sqnr_db=sums.sqnr_db,
             cosine=sums.cosine,
             step=step,

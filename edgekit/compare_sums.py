@@ -26,6 +26,7 @@ class DifferenceSums:
     absolute: float = 0.0
     largest: float = 0.0
 
+    @np.errstate(invalid="ignore", over="ignore")  # what is not finite shows in the figures
     def add(self, reference: Array, found: Array) -> None:
         """Takes in one batch of each, of the same shape."""
         one = np.asarray(reference, np.float64).ravel()
@@ -57,6 +58,11 @@ class DifferenceSums:
         if length == 0 or not math.isfinite(length):
             return None
         return max(-1.0, min(1.0, self.product / length))
+
+
+def finite(figure: float) -> float | None:
+    """A figure as a report holds it: None where it is not finite, which JSON cannot say."""
+    return figure if math.isfinite(figure) else None
 
 
 def decibels(signal: float, noise: float) -> float:

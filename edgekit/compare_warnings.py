@@ -65,8 +65,8 @@ def of_rerun(rerun: Rerun) -> str:
     """Whether bfloat16 explains the difference, with the hint that takes it away."""
     hint = "INFERENCE_PRECISION_HINT=f32"
     figures = (
-        f"{units.significant(rerun.as_it_ran_max_abs)} as it ran,"
-        f" {units.significant(rerun.max_abs)} with {hint}"
+        f"{units.difference(rerun.as_it_ran_max_abs)} as it ran,"
+        f" {units.difference(rerun.max_abs)} with {hint}"
     )
     if rerun.sqnr_db >= rerun.as_it_ran_sqnr_db + EXPLAINED_DB:
         return (

@@ -195,6 +195,26 @@ def test_a_difference_within_one_quantization_step_is_called_that(tmp_path):
     assert any("one quantization step" in line for line in found.warnings)
 
 
+def test_a_report_with_values_that_are_not_finite_decodes_by_its_own_type(dense, tmp_path, capsys):
+    reference, _, _ = dense
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(reference)
+    for constant in model.graph.initializer:
+        values = np.full_like(onnx.numpy_helper.to_array(constant), 3e38)
+        constant.CopyFrom(onnx.numpy_helper.from_array(values, constant.name))
+    onnx.save(model, tmp_path / "overflowing.onnx")
+    x = np.abs(np.random.default_rng(0).normal(5, 1, size=(40, 4))).astype(np.float32)
+    np.savez(tmp_path / "bare.npz", x_test=x, x_calib=x)
+    arguments = ["compare", str(reference), str(tmp_path / "overflowing.onnx"), "-q", "--layers"]
+    arguments += ["--data", str(tmp_path / "bare.npz")]
+    assert cli.main([*arguments, "--json"]) == 0
+    report = msgspec.json.decode(capsys.readouterr().out, type=CompareReport)
+    assert (report.outputs[0].max_abs, report.outputs[0].mean_abs) == (None, None)
+    assert report.layers.layers[-1].max_abs is None
+    assert cli.main(arguments) == 0
+    assert "not finite" in capsys.readouterr().out
+
+
 # ------------------------------------------------------------------------ command line
 
 
