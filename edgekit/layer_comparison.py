@@ -94,7 +94,7 @@ def compare(task: Task, progress: Progress) -> LayerReport:
         progress(f"comparing {len(matches)} layers on {count} samples")
         expected = _trace(one, count, sorted({match.reference for match in matches}))
         found = _trace(other, count, sorted({match.artifact for match in matches}))
-        axis = 0 if task.reference.about.format == "onnx" else -1
+        axis = 0 if task.reference.about.runtime == "onnxruntime" else -1
         pairs = [
             (match, _sums(match, other.taps[match.artifact], axis, expected, found))
             for match in matches
