@@ -89,7 +89,7 @@ def compare(
         output: Where to write the report as JSON.
         seed: Of the samples that are drawn.
         trust: Run code that a model file carries.
-        force: Replace whatever stands where plot and output go.
+        force: Replace what stands where plot and output go, though edgekit did not write it.
         on_progress: Told what is being done.
 
     Raises:
@@ -104,7 +104,7 @@ def compare(
     )  # fmt: skip
     found = _found(Path(reference), Path(artifact), request)
     report = _compared(*found, request, on_progress or _silent)
-    compare_writing.write(report, plot=request.plot, output=request.output)
+    compare_writing.write(report, plot=request.plot, output=request.output, seed=request.seed)
     return report
 
 
@@ -121,8 +121,13 @@ def plan(reference: Path, artifact: Path, request: Request) -> DryRun:
 def _found(reference: Path, artifact: Path, request: Request) -> tuple[Named, Named]:
     check(request)
     one, other = (compare_sides.find(path, trust=request.trust) for path in (reference, artifact))
+    assert request.data is not None, "checked before"
     compare_writing.check(
-        request.plot, request.output, read=(reference, artifact), force=request.force
+        request.plot,
+        request.output,
+        models=(one, other),
+        data=Path(request.data),
+        force=request.force,
     )
     compare_sides.require(one)
     compare_sides.require(other)
