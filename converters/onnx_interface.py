@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import numpy as np
 from onnx import TensorProto, helper
 
 from edgekit.converters import onnx_graph
-from edgekit.converters.activation_ranges import BOUNDED, Range, affine
+from edgekit.converters.activation_ranges import BOUNDED, LOWEST, Range, integer_spec
 from edgekit.converters.onnx_graph import Graph, Model
 from edgekit.errors import ConversionError
 from edgekit.types import TensorSpec
-
-LOWEST = {"int8": -128, "uint8": 0}
 
 
 def check_types(
@@ -57,22 +54,15 @@ def set_integers(
     inputs, outputs = onnx_graph.specs(model.graph.input), onnx_graph.specs(model.graph.output)
     for at, spec in enumerate(inputs):
         if input_type != "float32" and spec.dtype == "float32":
-            inputs[at] = _spec(spec, input_type, ranges[spec.name])
+            inputs[at] = integer_spec(spec, input_type, ranges[spec.name])
             _integer_input(model, inputs[at])
     for at, spec in enumerate(outputs):
         if output_type != "float32" and spec.dtype == "float32":
             producer = source.producers.get(spec.name)
             limits = BOUNDED.get(producer.op_type if producer else "", ranges[spec.name])
-            outputs[at] = _spec(spec, output_type, limits)
+            outputs[at] = integer_spec(spec, output_type, limits)
             _integer_output(model, outputs[at])
     return inputs, outputs
-
-
-def _spec(spec: TensorSpec, dtype: str, limits: Range) -> TensorSpec:
-    scale, zero_point = affine(limits)
-    return msgspec.structs.replace(
-        spec, dtype=dtype, scale=float(scale), zero_point=zero_point + LOWEST[dtype]
-    )
 
 
 def _integer_input(model: Model, spec: TensorSpec) -> None:
