@@ -198,6 +198,29 @@ def test_integer_inputs_and_outputs_have_a_scale_and_a_zero_point(bench, cnn, ki
     assert graphs.sqnr_db(expected, real) > 20
 
 
+def test_a_sigmoid_gives_more_than_the_calibration_samples_showed(bench, tmp_path):
+    node = onnx.helper.make_node
+    nodes = [
+        node("MatMul", ["x", "w"], ["logits"], name="dense"),
+        node("Sigmoid", ["logits"], ["y"], name="sigmoid"),
+    ]
+    sides = [("x", graphs.FLOAT, ["n", 8])], [("y", graphs.FLOAT, ["n", 4])]
+    path = graphs.save(tmp_path / "s.onnx", nodes, *sides, {"w": np.eye(8, 4, dtype=np.float32)})
+    bench.open(path, ([spec("x", None, 8)], [spec("y", None, 4)]))
+    x = np.random.default_rng(0).uniform(-4, 4, (64, 8)).astype(np.float32)
+    low = {"x": x.copy()}
+    low["x"][:, :4] = np.minimum(x[:, :4], 0)  # the four that count give 0.5 at most
+    made = bench.convert("int8", low, io="int8")
+    taken = made["outputs"][0]
+    assert (taken["scale"], taken["zero_point"]) == (1 / 256, -128)
+    scales = {
+        entry.name: onnx.numpy_helper.to_array(entry)
+        for entry in onnx.load(made["files"][0]).graph.initializer
+    }
+    assert scales["y_scale"] == np.float32(1 / 256)
+    assert scales["y_zero_point"] == 0
+
+
 def test_the_layers_around_an_outlier_are_named_and_stay_in_float(bench, tmp_path):
     path = graphs.dense(tmp_path / "dense.onnx", outlier=300)
     bench.open(path, DENSE)
