@@ -15,8 +15,11 @@ Methods:
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from edgekit.types import TensorSpec
 
 METHODS = ("minmax", "percentile", "mse", "moving-average")
 
@@ -25,6 +28,15 @@ LEVELS = 256
 CLIPPED = 1e-4
 """Share of the values beyond each end of the percentile range."""
 SHRINK_FACTORS = np.linspace(1.0, 0.2, 65)
+
+BOUNDED = {"Softmax": (0.0, 255 / 256), "Sigmoid": (0.0, 255 / 256), "Tanh": (-1.0, 127 / 128)}
+"""Ranges of outputs that follow from the operation, which ONNX and OpenVINO call alike.
+
+Source: the TFLite 8-bit quantization specification.
+"""
+
+LOWEST = {"int8": -128, "uint8": 0}
+"""The integer types that inputs and outputs can have, and the least value of each."""
 
 Floats = NDArray[np.float64]
 Range = tuple[float, float]
@@ -97,6 +109,14 @@ def affine(limits: Range) -> tuple[np.float32, int]:
     below = -low / zero_point if zero_point else 0.0
     above = high / (LEVELS - 1 - zero_point) if zero_point < LEVELS - 1 else 0.0
     return np.float32(max(below, above)), zero_point
+
+
+def integer_spec(spec: TensorSpec, dtype: str, limits: Range) -> TensorSpec:
+    """A float input or output as integers of a type in LOWEST, whose grid covers a range."""
+    scale, zero_point = affine(limits)
+    return msgspec.structs.replace(
+        spec, dtype=dtype, scale=float(scale), zero_point=zero_point + LOWEST[dtype]
+    )
 
 
 def _percentile(statistics: TensorStatistics) -> Range:

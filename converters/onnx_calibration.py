@@ -100,10 +100,20 @@ class Calibration:
             if self._dialect.SYMMETRIC
             else activation_ranges.choose
         )
-        return {
+        found = {
             name: choose(statistics[name], choice.overrides.get(name, choice.method))
             for name in names
         }
+        return found if self._dialect.SYMMETRIC else found | self._bounded_outputs(names)
+
+    def _bounded_outputs(self, names: Iterable[str]) -> dict[str, Range]:
+        """The model's outputs whose range the operation gives: other samples may fill all of it."""
+        found = {}
+        for name in self._graph.outputs & set(names):
+            producer = self._graph.producers.get(name)
+            if producer is not None and producer.op_type in activation_ranges.BOUNDED:
+                found[name] = activation_ranges.BOUNDED[producer.op_type]
+        return found
 
     def _overflows(self, model: Model) -> str | None:
         """What this CPU's kernels lose of what a file says, if it is more than rounding."""

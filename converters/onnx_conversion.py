@@ -184,7 +184,7 @@ class Conversion:
         self._made[str(out)] = (samples, choice)
         integers = (input_type, output_type) != ("float32", "float32")
         ranges = calibration.interface_ranges() if integers else {}
-        sides = onnx_interface.set_integers(model, input_type, output_type, ranges)
+        sides = onnx_interface.set_integers(model, self._graph, input_type, output_type, ranges)
         return _Kept(model, *sides, calibration.notes())
 
     def _float_or_dynamic(

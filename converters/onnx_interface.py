@@ -7,19 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import numpy as np
 from onnx import TensorProto, helper
 
 from edgekit.converters import onnx_graph
-from edgekit.converters.activation_ranges import Range, affine
-from edgekit.converters.onnx_graph import Model
+from edgekit.converters.activation_ranges import BOUNDED, LOWEST, Range, integer_spec
+from edgekit.converters.onnx_graph import Graph, Model
 from edgekit.errors import ConversionError
 from edgekit.types import TensorSpec
-
-LOWEST = {"int8": -128, "uint8": 0}
-_BOUNDED = {"Softmax": (0.0, 255 / 256), "Sigmoid": (0.0, 255 / 256), "Tanh": (-1.0, 127 / 128)}
-"""Ranges that follow from the operation (TFLite quantization specification)."""
 
 
 def check_types(
@@ -41,12 +36,14 @@ def check_types(
 
 
 def set_integers(
-    model: Model, input_type: str, output_type: str, ranges: dict[str, Range]
+    model: Model, source: Graph, input_type: str, output_type: str, ranges: dict[str, Range]
 ) -> tuple[list[TensorSpec], list[TensorSpec]]:
     """Gives float inputs and outputs the integer types asked for; token ids stay.
 
     Args:
         model: The quantized model with float inputs and outputs; it is changed.
+        source: The float model that it was made of, which says what computes each output: in the
+            quantized one it is a DequantizeLinear.
         input_type: float32, int8 or uint8.
         output_type: Likewise.
         ranges: The calibrated range of each float input and output by name.
@@ -55,24 +52,17 @@ def set_integers(
         The inputs and outputs with their scales and zero points.
     """
     inputs, outputs = onnx_graph.specs(model.graph.input), onnx_graph.specs(model.graph.output)
-    producers = {name: node.op_type for node in model.graph.node for name in node.output}
     for at, spec in enumerate(inputs):
         if input_type != "float32" and spec.dtype == "float32":
-            inputs[at] = _spec(spec, input_type, ranges[spec.name])
+            inputs[at] = integer_spec(spec, input_type, ranges[spec.name])
             _integer_input(model, inputs[at])
     for at, spec in enumerate(outputs):
         if output_type != "float32" and spec.dtype == "float32":
-            limits = _BOUNDED.get(producers.get(spec.name, ""), ranges[spec.name])
-            outputs[at] = _spec(spec, output_type, limits)
+            producer = source.producers.get(spec.name)
+            limits = BOUNDED.get(producer.op_type if producer else "", ranges[spec.name])
+            outputs[at] = integer_spec(spec, output_type, limits)
             _integer_output(model, outputs[at])
     return inputs, outputs
-
-
-def _spec(spec: TensorSpec, dtype: str, limits: Range) -> TensorSpec:
-    scale, zero_point = affine(limits)
-    return msgspec.structs.replace(
-        spec, dtype=dtype, scale=float(scale), zero_point=zero_point + LOWEST[dtype]
-    )
 
 
 def _integer_input(model: Model, spec: TensorSpec) -> None:

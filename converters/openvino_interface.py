@@ -8,21 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import numpy as np
 import openvino
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
-from edgekit.converters.activation_ranges import LEVELS, Range, affine
+from edgekit.converters.activation_ranges import BOUNDED, LEVELS, LOWEST, Range, integer_spec
 from edgekit.converters.openvino_graph import Model, Node, Port, constant, specs
 from edgekit.errors import ConversionError
 from edgekit.types import TensorSpec
 
-LOWEST = {"int8": -128, "uint8": 0}
 _ELEMENT_TYPES = {"int8": "i8", "uint8": "u8"}
-_BOUNDED = {"Softmax": (0.0, 255 / 256), "Sigmoid": (0.0, 255 / 256), "Tanh": (-1.0, 127 / 128)}
-"""Ranges that follow from the operation (TFLite quantization specification)."""
 
 
 def check_types(precision: str, input_type: str, output_type: str) -> None:
@@ -66,13 +62,13 @@ def set_interface(
     for at, spec in enumerate(inputs):
         if input_type != "float32" and spec.dtype == "float32":
             limits = _quantizer_range(parameters[at]) or ranges[spec.name]
-            inputs[at] = _quantized(spec, input_type, limits)
+            inputs[at] = integer_spec(spec, input_type, limits)
             parameters[at] = _integer_input(parameters[at], inputs[at])
     for at, spec in enumerate(outputs):
         if output_type != "float32" and spec.dtype == "float32":
             producer = results[at].input_value(0).get_node().get_type_name()
-            limits = _BOUNDED.get(producer, ranges[spec.name])
-            outputs[at] = _quantized(spec, output_type, limits)
+            limits = BOUNDED.get(producer, ranges[spec.name])
+            outputs[at] = integer_spec(spec, output_type, limits)
             results[at] = _integer_output(results[at], outputs[at])
     return openvino.Model(results, parameters, "model"), inputs, outputs
 
@@ -92,13 +88,6 @@ def to_real(values: NDArray[np.generic], spec: TensorSpec) -> NDArray[np.generic
     if spec.scale is None or spec.zero_point is None:
         return values
     return (values.astype(np.float32) - spec.zero_point) * np.float32(spec.scale)
-
-
-def _quantized(spec: TensorSpec, dtype: str, limits: Range) -> TensorSpec:
-    scale, zero_point = affine(limits)
-    return msgspec.structs.replace(
-        spec, dtype=dtype, scale=float(scale), zero_point=zero_point + LOWEST[dtype]
-    )
 
 
 def _quantizer_range(parameter: Node) -> Range | None:

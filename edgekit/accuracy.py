@@ -1,6 +1,7 @@
 """The accuracy of an artifact on a device: the test role goes through the runner, in order.
 
-Samples travel as chunk files, a part of the role at a time. Built-in metrics keep a few numbers
+Samples travel as chunk files, a part of the role at a time; each part costs one start of the
+runner. Built-in metrics keep a few numbers
 per sample; only a user's function needs the whole role at once.
 """
 
@@ -12,20 +13,15 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from edgekit import bench_artifacts, bench_rounds, chunks, data_linting, metrics, user_code
+from edgekit import bench_artifacts, bench_rounds, chunks, data_linting, judged_data, metrics
 from edgekit.bench_artifacts import Measurand
 from edgekit.chunks import Arrays
-from edgekit.data import Dataset, open_data
+from edgekit.data import Dataset
 from edgekit.metrics import Metric
 from edgekit.targets import Device
 from edgekit.types import Accuracy, Batch, TensorSpec
 from edgekit.workers import scratch
-
-PART_BYTES = 64 << 20
-"""Samples on disk at a time; each part costs one start of the runner."""
-BATCH_SAMPLES = 64
 
 
 def describe(device: Device, measurand: Measurand, threads: int) -> Measurand:
@@ -59,18 +55,15 @@ def open_dataset(
         UsageError, DataError: See edgekit.data.open_data and edgekit.metrics.resolve.
     """
     name = metric or measurand.metric
-    grouped = name is not None and user_code.split(name)
-    dataset = open_data(
+    dataset, labels = judged_data.open_test(
         spec,
         inputs=measurand.inputs,
+        outputs=measurand.outputs,
         preprocess=preprocess or measurand.preprocess or "none",
+        metric=name,
         seed=seed,
-        group_size=_resolve(name, measurand, None).group_size if grouped else 1,
     )
-    labels = dataset.labels("test")
-    if labels is None:  # a function's labels come with its samples
-        labels = next(dataset.batches("test", BATCH_SAMPLES)).y
-    return dataset, _resolve(name, measurand, labels)
+    return dataset, metrics.resolve(name, outputs=measurand.outputs, labels=labels)
 
 
 def evaluate(
@@ -91,7 +84,7 @@ def evaluate(
     """
     kept: list[tuple[Batch, Arrays]] = []
     rows, labels = [], []
-    for batches in _parts(dataset.batches("test", BATCH_SAMPLES)):
+    for batches in chunks.parts(dataset.batches("test", judged_data.BATCH_SAMPLES)):
         for batch, outputs in zip(batches, _run(device, measurand, batches, threads), strict=True):
             if batch.y is not None:
                 labels.append(batch.y)
@@ -102,8 +95,8 @@ def evaluate(
     joined = np.concatenate(labels) if labels else None
     if metric.per_sample is not None:
         return metrics.of_labels(metric.accuracy(np.concatenate(rows)), joined)
-    seen = _joined([batch.x for batch, _ in kept])
-    answers = _joined([outputs for _, outputs in kept])
+    seen = chunks.joined([batch.x for batch, _ in kept])
+    answers = chunks.joined([outputs for _, outputs in kept])
     return metrics.of_labels(metric.evaluate(seen, joined, answers), joined)
 
 
@@ -124,10 +117,6 @@ def write_sample(dataset: Dataset, directory: Path) -> None:
     chunks.write(directory, [dataset.sample("calib", 1).x])
 
 
-def _resolve(name: str | None, measurand: Measurand, labels: NDArray[np.generic] | None) -> Metric:
-    return metrics.resolve(name, outputs=measurand.outputs, labels=labels)
-
-
 def _run(
     device: Device, measurand: Measurand, batches: list[Batch], threads: int
 ) -> Iterator[Arrays]:
@@ -139,20 +128,3 @@ def _run(
         )
         device.run(job, lambda _frame: None)
         yield from chunks.read(results)
-
-
-def _parts(batches: Iterator[Batch]) -> Iterator[list[Batch]]:
-    part: list[Batch] = []
-    size_bytes = 0
-    for batch in batches:
-        part.append(batch)
-        size_bytes += sum(array.nbytes for array in batch.x.values())
-        if size_bytes >= PART_BYTES:
-            yield part
-            part, size_bytes = [], 0
-    if part:
-        yield part
-
-
-def _joined(parts: list[Arrays]) -> Arrays:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,15 +48,17 @@ class Measurand:
     claims: tuple[Claim, ...] = ()
 
 
-def read(path: Path, target: str | None) -> Measurand:
+def read(path: Path, target: str | None, *, stand_in: bool = False) -> Measurand:
     """Finds out what an artifact is.
 
     Args:
         path: Its main file.
         target: The profile it is to be run for; default: the one it was made for.
+        stand_in: Let the runtime of `registry.Format` run what a device still has to compile. It
+            computes the same graph with kernels of its own: never to be measured.
 
     Raises:
-        ModelError: It is not there, or is not an artifact.
+        ModelError: It is not there, is not an artifact, or nothing here runs it.
         ProfileError: The target is unknown, or does not run this format.
         UserError: Its manifest is unreadable, or not the artifact's.
     """
@@ -66,7 +69,7 @@ def read(path: Path, target: str | None) -> Measurand:
     found = manifest.read(path)
     if path.suffix in _SOURCES and (found is None or found.artifact.format not in _EMITTED):
         raise _not_an_artifact(path)
-    measurand = _from_manifest(path, found) if found else _from_name(path)
+    measurand = _from_manifest(path, found, stand_in) if found else _from_name(path)
     return _for_target(measurand, target) if target else measurand
 
 
@@ -102,7 +105,7 @@ def check_runs_here(measurand: Measurand) -> None:
     registry.require(registry.RUNTIMES[measurand.runtime], str(path))
 
 
-def _from_manifest(path: Path, found: Manifest) -> Measurand:
+def _from_manifest(path: Path, found: Manifest, stand_in: bool) -> Measurand:
     if not manifest.matches(path, found):
         raise UserError(
             f"{path} is not the artifact that {manifest.path_for(path).name} describes",
@@ -110,15 +113,15 @@ def _from_manifest(path: Path, found: Manifest) -> Measurand:
         )
     if found.estimate:
         raise _npu_only(path, found.estimate.accelerator)
-    if found.artifact.format not in _RUNTIMES:
-        raise ModelError(
-            f"{path} has format {found.artifact.format}, which no runtime here runs",
-            f"convert the model to one of {', '.join(_RUNTIMES)}",
-        )
+    runtime = _RUNTIMES.get(found.artifact.format)
+    if runtime is None and stand_in and registry.is_compiled(found.artifact.format):
+        runtime = registry.FORMATS[found.artifact.format].runtime
+    if runtime is None:
+        raise _not_run_here(path, found)
     return Measurand(
         path=path,
         info=msgspec.structs.replace(found.artifact, path=str(path)),
-        runtime=_RUNTIMES[found.artifact.format],
+        runtime=runtime,
         options=dict(found.runtime_options),
         inputs=found.inputs,
         outputs=found.outputs,
@@ -128,6 +131,21 @@ def _from_manifest(path: Path, found: Manifest) -> Measurand:
         preprocess=found.data.preprocess if found.data else None,
         metric=found.data.metric if found.data else None,
         claims=found.claims,
+    )
+
+
+def _not_run_here(path: Path, found: Manifest) -> ModelError:
+    commands = [step.detail["command"] for step in found.steps if "command" in step.detail]
+    if not commands:
+        return ModelError(
+            f"{path} has format {found.artifact.format}, which no runtime here runs",
+            f"convert the model to one of {', '.join(_RUNTIMES)}",
+        )
+    return ModelError(
+        f"{path} is what {found.artifact.format} builds an engine of: no engine was built, and its"
+        " latency in another runtime would say nothing of it",
+        f"on the GPU, build the engine with {shlex.join(commands[-1])} and time it with trtexec;"
+        " edgekit compare runs the .onnx itself, in ONNX Runtime",
     )
 
 

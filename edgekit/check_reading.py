@@ -124,7 +124,10 @@ def _read(path: Path) -> Iterable[Figures]:
 
 
 def _directory(path: Path) -> list[Figures]:
-    """Every result and every deployable artifact below; models that compress wrote are neither."""
+    """Every result and every deployable artifact below.
+
+    Models that compress wrote are neither, nor are reports and plots of compare.
+    """
     sealed = [
         seal.with_name(seal.name.removesuffix(manifest.SUFFIX))
         for seal in path.rglob(f"*{manifest.SUFFIX}")
@@ -142,7 +145,7 @@ def _directory(path: Path) -> list[Figures]:
 
 def _deployable(path: Path) -> Iterable[Figures]:
     sealed = manifest.read(path)
-    if sealed and sealed.artifact.format == "keras":
+    if sealed and sealed.artifact.format in ("keras", "compare"):
         return ()
     return _read(path)
 

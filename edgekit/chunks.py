@@ -6,13 +6,17 @@ held whole, and nothing but arrays (no pickle) crosses between processes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.types import Batch
+
 Arrays = dict[str, NDArray[np.generic]]
+PART_BYTES = 64 << 20
+"""Samples of a role that are on disk at a time."""
 
 
 def write(directory: Path, batches: Iterable[Mapping[str, NDArray[np.generic]]]) -> int:
@@ -37,5 +41,23 @@ def read(directory: Path) -> Iterator[Arrays]:
 
 def read_all(directory: Path) -> Arrays:
     """All batches joined along the first axis."""
-    batches = list(read(directory))
+    return joined(list(read(directory)))
+
+
+def joined(batches: Sequence[Arrays]) -> Arrays:
+    """Batches, of which there is one at least, joined along the first axis."""
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def parts(batches: Iterable[Batch]) -> Iterator[list[Batch]]:
+    """Batches in lists whose inputs reach PART_BYTES, the last list the rest."""
+    part: list[Batch] = []
+    size_bytes = 0
+    for batch in batches:
+        part.append(batch)
+        size_bytes += sum(array.nbytes for array in batch.x.values())
+        if size_bytes >= PART_BYTES:
+            yield part
+            part, size_bytes = [], 0
+    if part:
+        yield part

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit import metric_rows, metrics
+from edgekit import chunks, metric_rows, metrics
 from edgekit.chunks import Arrays
 from edgekit.compare_outputs import Answered, is_classes
 from edgekit.compare_types import AccuracyChange, ClassChange
-from edgekit.intervals import mcnemar_exact, paired_change_interval
+from edgekit.intervals import discordant, mcnemar_exact, paired_change_interval
 from edgekit.manifest_types import PairedChange
 from edgekit.metrics import Metric
 from edgekit.types import Accuracy
@@ -70,7 +69,9 @@ class Judged:
     def _accuracy(self, at: int, labels: Array | None) -> Accuracy:
         if self._metric.per_sample is not None:
             return self._metric.accuracy(np.concatenate(self._rows[at]))
-        return self._metric.evaluate(_joined(self._inputs), labels, _joined(self._outputs[at]))
+        return self._metric.evaluate(
+            chunks.joined(self._inputs), labels, chunks.joined(self._outputs[at])
+        )
 
     def _right(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
         if self._metric.correct is None:
@@ -97,7 +98,7 @@ def per_class(
 
 
 def _class_change(label: int, one: NDArray[np.bool_], other: NDArray[np.bool_]) -> ClassChange:
-    lost, won = int((one & ~other).sum()), int((other & ~one).sum())
+    lost, won = discordant(one, other)
     return ClassChange(
         label, len(one), int(one.sum()), int(other.sum()), lost, won, mcnemar_exact(lost, won),
         paired_change_interval(lost, won, len(one)),
@@ -107,10 +108,6 @@ def _class_change(label: int, one: NDArray[np.bool_], other: NDArray[np.bool_]) 
 def _paired(
     one: NDArray[np.bool_], other: NDArray[np.bool_]
 ) -> tuple[PairedChange, tuple[float, float]]:
-    lost, won = int((one & ~other).sum()), int((other & ~one).sum())
+    lost, won = discordant(one, other)
     low, high = paired_change_interval(lost, won, len(one))
     return PairedChange(lost, won, mcnemar_exact(lost, won)), (-high, -low)
-
-
-def _joined(parts: Sequence[Arrays]) -> Arrays:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

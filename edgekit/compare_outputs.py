@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 from edgekit import chunks, compare_ports
 from edgekit.chunks import Arrays
 from edgekit.compare_sides import Side
-from edgekit.compare_sums import DifferenceSums
+from edgekit.compare_sums import DifferenceSums, finite
 from edgekit.compare_types import OutputDifference
 from edgekit.errors import ConversionError, ModelError
 from edgekit.loading import COPY_AGAIN
 from edgekit.types import Batch
 from edgekit.workers import scratch
 
-PART_BYTES = 64 << 20
-"""Samples on disk at a time."""
 STEP_SLACK = 1e-3
 """How far beyond a whole step float arithmetic may put a value of the grid."""
 
@@ -66,7 +64,7 @@ def answers(
         ModelError: One of them crashes or fails while it runs.
         DataError: The samples do not fit.
     """
-    for part in _parts(batches):
+    for part in chunks.parts(batches):
         with scratch() as directory:
             expected = run(reference, [batch.x for batch in part], directory / "reference")
             given = [compare_ports.renamed(batch.x, matched.inputs) for batch in part]
@@ -129,8 +127,8 @@ class Differences:
             name=name,
             artifact_output=own,
             samples=self._samples,
-            max_abs=sums.largest,
-            mean_abs=sums.mean_abs,
+            max_abs=finite(sums.largest),
+            mean_abs=finite(sums.mean_abs),
             sqnr_db=sums.sqnr_db,
             cosine=sums.cosine,
             step=step,
@@ -152,16 +150,3 @@ def in_steps(difference: float, step: float | None) -> float | None:
 def within_one_step(max_steps: float | None) -> bool:
     """Whether a difference is what kernels that round the last bit otherwise make."""
     return max_steps is not None and 0 < max_steps <= 1 + STEP_SLACK
-
-
-def _parts(batches: Iterable[Batch]) -> Iterator[list[Batch]]:
-    part: list[Batch] = []
-    size_bytes = 0
-    for batch in batches:
-        part.append(batch)
-        size_bytes += sum(array.nbytes for array in batch.x.values())
-        if size_bytes >= PART_BYTES:
-            yield part
-            part, size_bytes = [], 0
-    if part:
-        yield part

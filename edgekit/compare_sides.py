@@ -60,7 +60,7 @@ def find(path: Path, *, trust: bool) -> Named:
     if file.family == "keras":
         return Named(path, file, None)
     _require_suffix(path, file)
-    return Named(path, file, bench_artifacts.read(path, None))
+    return Named(path, file, bench_artifacts.read(path, None, stand_in=True))
 
 
 def require(named: Named) -> None:

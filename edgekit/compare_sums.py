@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.intervals import SQNR_CAP_DB
+from edgekit.intervals import decibels
 
 Array = NDArray[Any]
 
@@ -26,6 +26,7 @@ class DifferenceSums:
     absolute: float = 0.0
     largest: float = 0.0
 
+    @np.errstate(invalid="ignore", over="ignore")  # what is not finite shows in the figures
     def add(self, reference: Array, found: Array) -> None:
         """Takes in one batch of each, of the same shape."""
         one = np.asarray(reference, np.float64).ravel()
@@ -59,11 +60,6 @@ class DifferenceSums:
         return max(-1.0, min(1.0, self.product / length))
 
 
-def decibels(signal: float, noise: float) -> float:
-    """10·log10(signal / noise), always finite (see `intervals.sqnr_db`)."""
-    if noise == 0.0:
-        return SQNR_CAP_DB
-    if not math.isfinite(noise) or not signal:
-        return -SQNR_CAP_DB
-    ratio_db = 10 * (math.log10(signal) - math.log10(noise))
-    return max(-SQNR_CAP_DB, min(SQNR_CAP_DB, ratio_db))
+def finite(figure: float) -> float | None:
+    """A figure as a report holds it: None where it is not finite, which JSON cannot say."""
+    return figure if math.isfinite(figure) else None

@@ -33,17 +33,19 @@ class Compared(Struct, frozen=True, forbid_unknown_fields=True):
 class OutputDifference(Struct, frozen=True, forbid_unknown_fields=True):
     """How far one output is from the reference's, over all samples.
 
-    `artifact_output` is its name in the artifact. `cosine` is None where one of the two is zero
-    throughout. `step` is the artifact's quantization step of this output, and `max_steps` the
-    largest difference in such steps. `top1_agreement` is the share of samples for which both have
-    their largest value in the same place; None where the output is no list of classes.
+    `artifact_output` is its name in the artifact. `max_abs` and `mean_abs` are None where they are
+    not finite: one of the two outputs holds an infinity or something that is no number. `cosine` is
+    None where one of the two is zero throughout or not finite. `step` is the artifact's
+    quantization step of this output, and `max_steps` the largest difference in such steps.
+    `top1_agreement` is the share of samples for which both have their largest value in the same
+    place; None where the output is no list of classes.
     """
 
     name: str
     artifact_output: str
     samples: int
-    max_abs: float
-    mean_abs: float
+    max_abs: float | None
+    mean_abs: float | None
     sqnr_db: float
     cosine: float | None
     step: float | None = None
@@ -87,12 +89,13 @@ class AccuracyChange(Struct, frozen=True, forbid_unknown_fields=True):
 class Rerun(Struct, frozen=True, forbid_unknown_fields=True):
     """The artifact once more with other runtime options, on calibration samples.
 
-    `sqnr_db` and `max_abs` compare with the reference: as it ran, and with the options.
+    `sqnr_db` and `max_abs` compare with the reference: as it ran, and with the options. The largest
+    differences are None where they are not finite.
     """
 
     options: dict[str, str]
-    as_it_ran_max_abs: float
-    max_abs: float
+    as_it_ran_max_abs: float | None
+    max_abs: float | None
     as_it_ran_sqnr_db: float
     sqnr_db: float
 
@@ -114,8 +117,8 @@ class Layer(Struct, frozen=True, forbid_unknown_fields=True):
     """A tensor of the artifact beside the reference's that it stands for.
 
     `own_loss_db` is by how much `sqnr_db` lies below the worst of the layer's inputs, 0 where the
-    inputs are no better. `step` and `max_steps` as in OutputDifference. `matched_by`: how the two
-    were found to belong together.
+    inputs are no better. `max_abs`, `step` and `max_steps` as in OutputDifference. `matched_by`:
+    how the two were found to belong together.
     """
 
     name: str
@@ -125,7 +128,7 @@ class Layer(Struct, frozen=True, forbid_unknown_fields=True):
     shape: tuple[Dimension, ...]
     sqnr_db: float
     own_loss_db: float
-    max_abs: float
+    max_abs: float | None
     cosine: float | None
     step: float | None = None
     max_steps: float | None = None
@@ -144,9 +147,10 @@ class Unmatched(Struct, frozen=True, forbid_unknown_fields=True):
 class LayerReport(Struct, frozen=True, forbid_unknown_fields=True):
     """The artifact's layers in the order in which they are computed.
 
-    `kernels` says how the outputs of the run that keeps every tensor differ from those as shipped,
-    in quantization steps of that output (None without such); `suggestion` names the option of
-    edgekit that helps, None where no layer is bad.
+    `kernels_max_abs` is by how much the outputs of the run that keeps every tensor differ at most
+    from those as shipped (None where that is not finite, or no output could be set beside its own),
+    `kernels_max_steps` the same in quantization steps of that output (None without such).
+    `suggestion` names the option of edgekit that helps, None where no layer is bad.
     """
 
     samples: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgekit import units
+from edgekit import registry, units
 from edgekit.compare_outputs import within_one_step
 from edgekit.compare_reruns import ran_in_bfloat16
 from edgekit.compare_types import AccuracyChange, ClassChange, CompareReport, Rerun
@@ -16,6 +16,13 @@ EXPLAINED_DB = 6.0
 
 def warnings(report: CompareReport) -> Iterator[str]:
     """One line each."""
+    for about in (report.reference, report.artifact):
+        if registry.is_compiled(about.format):
+            yield (
+                f"{about.path} was run by {about.runtime}, not by {about.format}: what is compiled"
+                " of it for the device computes the same graph with kernels of its own, which"
+                " round otherwise"
+            )
     if report.accuracy is None:
         yield "the data has no labels, so that accuracy was not compared: outputs were"
     else:
@@ -65,8 +72,8 @@ def of_rerun(rerun: Rerun) -> str:
     """Whether bfloat16 explains the difference, with the hint that takes it away."""
     hint = "INFERENCE_PRECISION_HINT=f32"
     figures = (
-        f"{units.significant(rerun.as_it_ran_max_abs)} as it ran,"
-        f" {units.significant(rerun.max_abs)} with {hint}"
+        f"{units.difference(rerun.as_it_ran_max_abs)} as it ran,"
+        f" {units.difference(rerun.max_abs)} with {hint}"
     )
     if rerun.sqnr_db >= rerun.as_it_ran_sqnr_db + EXPLAINED_DB:
         return (

@@ -23,26 +23,25 @@ from edgekit import (
     compare_writing,
     data_linting,
     data_roles,
+    judged_data,
     layer_comparison,
     metric_names,
     metrics,
     preprocess_names,
     sampling,
-    user_code,
 )
 from edgekit.chunks import Arrays
 from edgekit.compare_accuracy import Judged
 from edgekit.compare_outputs import Differences, Ports
 from edgekit.compare_sides import Named, Side
 from edgekit.compare_types import CompareReport
-from edgekit.data import Dataset, open_data
+from edgekit.data import Dataset
 from edgekit.errors import UsageError
 from edgekit.metrics import Metric
 from edgekit.types import DryRun
 from edgekit.workers import scratch
 
 Progress = Callable[[str], None]
-BATCH_SAMPLES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ def compare(
         output: Where to write the report as JSON.
         seed: Of the samples that are drawn.
         trust: Run code that a model file carries.
-        force: Replace whatever stands where plot and output go.
+        force: Replace what stands where plot and output go, though edgekit did not write it.
         on_progress: Told what is being done.
 
     Raises:
@@ -104,7 +103,7 @@ def compare(
     )  # fmt: skip
     found = _found(Path(reference), Path(artifact), request)
     report = _compared(*found, request, on_progress or _silent)
-    compare_writing.write(report, plot=request.plot, output=request.output)
+    compare_writing.write(report, plot=request.plot, output=request.output, seed=request.seed)
     return report
 
 
@@ -121,8 +120,13 @@ def plan(reference: Path, artifact: Path, request: Request) -> DryRun:
 def _found(reference: Path, artifact: Path, request: Request) -> tuple[Named, Named]:
     check(request)
     one, other = (compare_sides.find(path, trust=request.trust) for path in (reference, artifact))
+    assert request.data is not None, "checked before"
     compare_writing.check(
-        request.plot, request.output, read=(reference, artifact), force=request.force
+        request.plot,
+        request.output,
+        models=(one, other),
+        data=Path(request.data),
+        force=request.force,
     )
     compare_sides.require(one)
     compare_sides.require(other)
@@ -160,7 +164,7 @@ def _compared(one: Named, other: Named, request: Request, progress: Progress) ->
             notes += data_linting.lint_dataset(dataset, predict)
         differences, judged = Differences(ports), Judged(metric) if metric else None
         progress("running the test role through both")
-        batches = dataset.batches("test", BATCH_SAMPLES)
+        batches = dataset.batches("test", judged_data.BATCH_SAMPLES)
         for answered in compare_outputs.answers(reference, artifact, ports, batches):
             differences.add(answered)
             if judged is not None:
@@ -191,18 +195,14 @@ def _open_data(reference: Side, artifact: Side, request: Request) -> tuple[Datas
     assert request.data is not None, "checked before"
     name = request.metric or artifact.metric or reference.metric
     wanted = request.preprocess or artifact.preprocess or reference.preprocess or "none"
-    grouped = name is not None and user_code.split(name)
-    own = metrics.resolve(name, outputs=reference.outputs, labels=None) if grouped else None
-    dataset = open_data(
+    dataset, labels = judged_data.open_test(
         request.data,
         inputs=reference.inputs,
+        outputs=reference.outputs,
         preprocess=wanted,
+        metric=name,
         seed=request.seed,
-        group_size=own.group_size if own else 1,
     )
-    labels = dataset.labels("test")
-    if labels is None:  # a function's labels come with its samples
-        labels = next(dataset.batches("test", BATCH_SAMPLES)).y
     if name is None and labels is None:
         return dataset, None
     return dataset, metrics.resolve(name, outputs=reference.outputs, labels=labels)

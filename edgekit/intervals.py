@@ -149,6 +149,16 @@ def difference_interval(
     return difference - below, difference + above
 
 
+def discordant(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[int, int]:
+    """How many samples only the first model gets right, and how many only the second.
+
+    Args:
+        first: Which samples the first model gets right, [n].
+        second: Likewise.
+    """
+    return int((first & ~second).sum()), int((second & ~first).sum())
+
+
 def mcnemar_exact(b: int, c: int) -> float:
     """Two-sided p-value that two models err equally often on the same samples.
 
@@ -196,8 +206,11 @@ def sqnr_db(reference: ArrayLike, test: ArrayLike) -> float:
     """
     signal = np.asarray(reference, dtype=np.float64)
     noise = signal - np.asarray(test, dtype=np.float64)
-    noise_power = float(np.sum(noise * noise))
-    signal_power = float(np.sum(signal * signal))
+    return decibels(float(np.sum(signal * signal)), float(np.sum(noise * noise)))
+
+
+def decibels(signal_power: float, noise_power: float) -> float:
+    """10·log10(signal / noise) of sums of squares, always finite: see `sqnr_db`."""
     if noise_power == 0.0:
         return SQNR_CAP_DB
     if not math.isfinite(noise_power) or signal_power == 0.0:

@@ -20,7 +20,7 @@ from edgekit import building, chunks, metrics
 from edgekit.building import Built, Choice, Workshop
 from edgekit.chunks import Arrays
 from edgekit.errors import EdgekitError
-from edgekit.intervals import mcnemar_exact
+from edgekit.intervals import discordant, mcnemar_exact
 from edgekit.manifest_types import Calibration, PairedChange, Rung
 from edgekit.metrics import Metric
 from edgekit.types import STATIC_PRECISIONS, Accuracy, Precision
@@ -64,8 +64,7 @@ def paired(judge: Judge, outputs: Arrays) -> PairedChange | None:
     right = judge.metric.right(None, judge.labels, outputs)
     if right is None or judge.source_right is None:
         return None
-    lost = int((judge.source_right & ~right).sum())
-    won = int((right & ~judge.source_right).sum())
+    lost, won = discordant(judge.source_right, right)
     return PairedChange(lost, won, mcnemar_exact(lost, won))
 
 

@@ -18,7 +18,7 @@ from edgekit import chunks, compare_ports, layer_causes, layer_matching, layer_r
 from edgekit.chunks import Arrays
 from edgekit.compare_outputs import Ports, in_steps
 from edgekit.compare_sides import Side
-from edgekit.compare_sums import DifferenceSums
+from edgekit.compare_sums import DifferenceSums, finite
 from edgekit.compare_types import Layer, LayerReport, Unmatched
 from edgekit.errors import ConversionError, ModelError
 from edgekit.layer_forms import arranged, forms
@@ -94,7 +94,7 @@ def compare(task: Task, progress: Progress) -> LayerReport:
         progress(f"comparing {len(matches)} layers on {count} samples")
         expected = _trace(one, count, sorted({match.reference for match in matches}))
         found = _trace(other, count, sorted({match.artifact for match in matches}))
-        axis = 0 if task.reference.about.format == "onnx" else -1
+        axis = 0 if task.reference.about.runtime == "onnxruntime" else -1
         pairs = [
             (match, _sums(match, other.taps[match.artifact], axis, expected, found))
             for match in matches
@@ -226,7 +226,7 @@ def _layer(
         shape=tap.shape,
         sqnr_db=difference.sqnr_db,
         own_loss_db=own_loss_db,
-        max_abs=difference.largest,
+        max_abs=finite(difference.largest),
         cosine=difference.cosine,
         step=tap.step,
         max_steps=in_steps(difference.largest, tap.step),
@@ -265,7 +265,7 @@ def _kernels(task: Task, taps: Sequence[Tap], found: Values) -> tuple[float | No
             largest = max(largest or 0.0, sums.largest)
             taken = in_steps(sums.largest, task.ports.steps.get(tap.port or "", tap.step or 0.0))
             steps = steps if taken is None else max(steps or 0.0, taken)
-    return largest if largest is None or math.isfinite(largest) else None, steps
+    return None if largest is None else finite(largest), steps
 
 
 def _count(samples: Arrays) -> int:

@@ -9,7 +9,6 @@ from edgekit import streams
 from edgekit.compare_types import Layer, LayerReport
 from edgekit.intervals import SQNR_CAP_DB
 
-MARK = "<!-- edgekit compare -->"
 WIDTH, HEIGHT = 900, 420
 LEFT, RIGHT, TOP, BOTTOM = 60, 20, 40, 50
 _STYLE = (
@@ -40,7 +39,6 @@ def svg(report: LayerReport, title: str) -> str:
     )
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}">',
-        MARK,
         f"<style>{_STYLE}</style>",
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
         f'<text x="{LEFT}" y="22">{_text(f"SQNR over depth: {title}")}</text>',

@@ -27,7 +27,7 @@ _NEXT = {"int4-weight": "int8-weight", "fp16": "fp32"}
 def suggestion(artifact: Compared, layer: Layer) -> str:
     """What to do about the first bad layer of an artifact."""
     kinds = {cause.kind for cause in layer.causes}
-    if artifact.format not in ("tflite", "openvino", "onnx"):
+    if artifact.format not in ("tflite", "openvino", "onnx", "tensorrt"):
         return (
             f"edgekit cannot keep '{layer.name}' of this {artifact.format} artifact in float:"
             " exclude it in the tool that quantized it, or convert the float model with edgekit,"

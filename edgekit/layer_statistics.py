@@ -61,6 +61,7 @@ class PairSums:
         self._saturated = self._rows = 0
         self._finite = True
 
+    @np.errstate(invalid="ignore", over="ignore")  # what is not finite shows in the figures
     def add(self, expected: Array, found: Array) -> None:
         """Takes in one sample of each, [1, …], of the same shape."""
         self.difference.add(expected, found)

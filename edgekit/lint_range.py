@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit import metric_rows, preprocessing
-from edgekit.intervals import mcnemar_exact
+from edgekit.intervals import discordant, mcnemar_exact
 from edgekit.types import Batch, TensorSpec
 
 Array = NDArray[Any]
@@ -108,7 +108,7 @@ def _by_accuracy(
     for text in others:
         found = _correct(labels, output_under(text))
         assert found is not None, "the output's shape does not depend on values"
-        p = mcnemar_exact(int((right & ~found).sum()), int((found & ~right).sum()))
+        p = mcnemar_exact(*discordant(right, found))
         if found.sum() > best_right.sum() and p < best_p:
             best, best_right, best_p = text, found, p
     # Bonferroni: each alternative is one more chance to look better by luck.

@@ -140,6 +140,13 @@ def resolve(name: str | None, *, outputs: Sequence[TensorSpec], labels: Array | 
     return _BUILT_IN[name](output.name)
 
 
+def group_size(name: str | None, outputs: Sequence[TensorSpec]) -> int:
+    """Samples in a row that a user's metric keeps together; the built-in ones judge each alone."""
+    if name is None or not user_code.split(name):
+        return 1
+    return resolve(name, outputs=outputs, labels=None).group_size
+
+
 def of_labels(accuracy: Accuracy, labels: Array | None) -> Accuracy:
     """A figure with what tells its labels from others; without labels, as it is."""
     if labels is None:

@@ -72,8 +72,8 @@ def _output_row(output: OutputDifference) -> printing.Row:
     agreement = output.top1_agreement
     return [
         printing.two_lines(output.name, "within one step" if _is_one_step(output) else ""),
-        printing.two_lines(_figure(output.max_abs), steps),
-        _figure(output.mean_abs),
+        printing.two_lines(units.difference(output.max_abs), steps),
+        units.difference(output.mean_abs),
         _decibels(output.sqnr_db),
         units.NOT_MEASURED if output.cosine is None else f"{output.cosine:.5f}",
         units.NOT_MEASURED if agreement is None else units.metric("top1", agreement),
@@ -196,19 +196,13 @@ def _verdict(report: LayerReport) -> Iterator[tuple[str, str]]:
         told = f", {units.significant(steps, 2)} quantization steps" if steps else ""
         line = (
             "these values come from a run that keeps every tensor; its outputs differ from those"
-            f" as shipped by at most {_figure(report.kernels_max_abs)}{told}"
+            f" as shipped by at most {units.difference(report.kernels_max_abs)}{told}"
         )
         yield "kernels", line
 
 
 def _tensors(count: int) -> str:
     return f"{count} tensor{'s' * (count != 1)}"
-
-
-def _figure(value: float) -> str:
-    if value and abs(value) < 1e-3:
-        return f"{value:.2e}"
-    return units.significant(value)
 
 
 def _decibels(sqnr_db: float) -> str:

@@ -27,7 +27,7 @@ def _line(profile: Profile) -> list[printing.Cell]:
         profile.name,
         profile.title,
         profile.precision.default,
-        profile.format if convertible else "not yet",
+        profile.format if convertible else "not installed",
     ]
 
 
@@ -49,7 +49,7 @@ def profile(report: ProfileReport) -> RenderableType:
 
 def _facts(report: ProfileReport) -> Iterator[tuple[str, printing.Cell]]:
     shown = report.profile
-    ready = "" if report.convertible else " (this version has no converter for it)"
+    ready = "" if report.convertible else " (no converter is installed for it)"
     yield "name", shown.name
     yield "title", shown.title
     yield "source", shown.source

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit import chunks, data_linting, metrics, user_code
+from edgekit import chunks, data_linting, metrics
 from edgekit.chunks import Arrays
 from edgekit.data import Dataset, open_data
 from edgekit.errors import DataError
@@ -98,9 +98,7 @@ def _probe(spec: TensorSpec, random: np.random.Generator) -> NDArray[np.generic]
 
 def group_size(metric: str | None, info: ModelInfo) -> int:
     """Samples that a user's metric keeps together; the built-in ones judge each alone."""
-    if metric is None or not user_code.split(metric):
-        return 1
-    return metrics.resolve(metric, outputs=info.outputs, labels=None).group_size
+    return metrics.group_size(metric, info.outputs)
 
 
 def judge(

@@ -7,7 +7,6 @@ TFLite operators that its layers become; the converted file is judged by its own
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from importlib import metadata
 
 from edgekit import memory_rules, registry
 from edgekit.inspect_types import Finding
@@ -97,12 +96,12 @@ def check(info: ModelInfo, profile: Profile, precision: str) -> tuple[Finding, .
 
 
 def converter_missing(profile: Profile) -> str | None:
-    """One line that says that nothing can be converted for a target yet, or None."""
+    """One line that says that no converter is installed for a target's format, or None."""
     if registry.exists("converter", profile.format):
         return None
     return (
-        f"edgekit {metadata.version('edgekit')} has no converter for {profile.format}:"
-        f" a model can be checked against {profile.name}, but not converted for it"
+        f"no converter is installed for format {profile.format}: a model can be checked against"
+        f" {profile.name}, but not converted for it"
     )
 
 

@@ -22,6 +22,16 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{value:.{_decimals(value, digits)}f}"
 
 
+def difference(value: float | None) -> str:
+    """A largest or mean difference of outputs, with an exponent where it is tiny.
+
+    None is one that is not finite (see `compare_types.OutputDifference`).
+    """
+    if value is None:
+        return "not finite"
+    return f"{value:.2e}" if value and abs(value) < 1e-3 else significant(value)
+
+
 def size(value_bytes: float | None) -> str:
     """Bytes, as 312 B, 98.5 kB, 1.04 MB."""
     if value_bytes is None:

@@ -141,9 +141,10 @@ def test_a_directory_gives_each_result_and_each_artifact_that_has_none():
     artifact(
         "build/kws/none/cortex-m7/kws-int8.tflite", b"two", profile=ProfileRef("cortex-m7", "")
     )
-    model = artifact("build/kws/lossless/host/kws.keras", b"three")
-    info = manifest.read(model).artifact
-    cases.write_manifest(model, artifact=msgspec.structs.replace(info, format="keras"))
+    for name, kind in (("kws.keras", "keras"), ("r.json", "compare"), ("layers.svg", "compare")):
+        other = artifact(f"build/kws/lossless/host/{name}", b"three")
+        info = manifest.read(other).artifact
+        cases.write_manifest(other, artifact=msgspec.structs.replace(info, format=kind))
     (Path("build") / "notes.json").write_text("[1, 2]")
     found = check_reading.read(["build"])
     assert sorted((one.target, one.device) for one in found) == [

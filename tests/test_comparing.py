@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import math
@@ -12,7 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgekit import cli, comparing, layer_comparison
+from edgekit import cli, comparing, layer_comparison, manifest
 from edgekit.compare_types import CompareReport
 from edgekit.errors import DataError, ModelError, OutputError, UsageError
 
@@ -195,6 +196,26 @@ def test_a_difference_within_one_quantization_step_is_called_that(tmp_path):
     assert any("one quantization step" in line for line in found.warnings)
 
 
+def test_a_report_with_values_that_are_not_finite_decodes_by_its_own_type(dense, tmp_path, capsys):
+    reference, _, _ = dense
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(reference)
+    for constant in model.graph.initializer:
+        values = np.full_like(onnx.numpy_helper.to_array(constant), 3e38)
+        constant.CopyFrom(onnx.numpy_helper.from_array(values, constant.name))
+    onnx.save(model, tmp_path / "overflowing.onnx")
+    x = np.abs(np.random.default_rng(0).normal(5, 1, size=(40, 4))).astype(np.float32)
+    np.savez(tmp_path / "bare.npz", x_test=x, x_calib=x)
+    arguments = ["compare", str(reference), str(tmp_path / "overflowing.onnx"), "-q", "--layers"]
+    arguments += ["--data", str(tmp_path / "bare.npz")]
+    assert cli.main([*arguments, "--json"]) == 0
+    report = msgspec.json.decode(capsys.readouterr().out, type=CompareReport)
+    assert (report.outputs[0].max_abs, report.outputs[0].mean_abs) == (None, None)
+    assert report.layers.layers[-1].max_abs is None
+    assert cli.main(arguments) == 0
+    assert "not finite" in capsys.readouterr().out
+
+
 # ------------------------------------------------------------------------ command line
 
 
@@ -259,7 +280,7 @@ def test_other_shapes_are_one_line_with_exit_code_1(network, dense, data, capsys
         (["m.onnx", "empty.tflite", "--data", "d.npz"], 1),
         (["m.onnx", "d.npz", "--data", "d.npz"], 1),
         (["m.onnx", ".", "--data", "d.npz"], 1),
-        (["m.onnx", "m.tflite", "--data", "d.npz", "-o", "d.npz"], 1),
+        (["m.onnx", "m.tflite", "--data", "d.npz", "-o", "d.npz"], 2),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -292,11 +313,42 @@ def test_another_file_is_not_replaced_without_force(dense, tmp_path):
     reference, other, data = dense
     output = tmp_path / "notes.json"
     output.write_text("mine")
-    with pytest.raises(OutputError, match="not written by edgekit compare"):
-        comparing.compare(reference, other, data=data, output=output)
-    assert output.read_text() == "mine"
+    for mine in ("mine", "", '{"schema": "edgekit.compare/1"}'):
+        output.write_text(mine)
+        with pytest.raises(OutputError, match="not an unchanged output of edgekit"):
+            comparing.compare(reference, other, data=data, output=output)
+        assert output.read_text() == mine
     comparing.compare(reference, other, data=data, output=output, force=True)
     assert json.loads(output.read_text())["schema"] == "edgekit.compare/1"
+
+
+def test_an_earlier_report_is_replaced_until_somebody_changes_it(dense, tmp_path):
+    reference, other, data = dense
+    output = tmp_path / "r.json"
+    report = comparing.compare(reference, other, data=data, output=output)
+    sealed = manifest.read(output)
+    assert sealed.artifact.format == "compare"
+    assert sealed.artifact.sha256 == hashlib.sha256(output.read_bytes()).hexdigest()
+    assert sealed.source.sha256 == report.reference.sha256
+    comparing.compare(reference, other, data=data, output=output)
+    edited = output.read_text().replace("{", "{ ", 1)
+    output.write_text(edited)
+    with pytest.raises(OutputError, match="--force"):
+        comparing.compare(reference, other, data=data, output=output)
+    assert output.read_text() == edited
+
+
+@pytest.mark.parametrize("output", ["m.bin", "m.xml.edgekit.json", "net.onnx", "d.npz"])
+def test_no_file_of_what_is_compared_is_overwritten_even_by_force(output, data, tmp_path):
+    reference = cases.float_onnx(tmp_path / "net.onnx")
+    made = artifact("xml", tmp_path).rename(tmp_path / "m.xml")
+    (tmp_path / "None.bin").rename(tmp_path / "m.bin")
+    samples = tmp_path / "d.npz"
+    samples.write_bytes(Path(data).read_bytes())
+    before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+    with pytest.raises(UsageError, match=r"belongs to what is compared|named twice"):
+        comparing.compare(reference, made, data=str(samples), output=tmp_path / output, force=True)
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
 
 
 def test_a_plot_without_layers_names_the_option() -> None:

@@ -94,8 +94,20 @@ def test_the_manifest_says_that_no_engine_was_built_and_how_it_is(made):
 
 
 def test_bench_does_not_measure_it_in_the_place_of_tensorrt(made):
-    with pytest.raises(ModelError, match="has format tensorrt, which no runtime here runs"):
+    with pytest.raises(ModelError, match="no engine was built") as caught:
         edgekit.bench([made[0]])
+    assert f"trtexec --onnx={made[0]} --saveEngine=" in caught.value.fix
+
+
+def test_compare_runs_it_in_onnx_runtime_and_says_that_this_is_not_tensorrt(made):
+    path, _, folder = made
+    x = graphs.samples("image", 24, 4, 12, 12)["image"]
+    np.savez(folder / "both.npz", x_calib=x, x_test=x)
+    found = edgekit.compare(folder / "cnn.onnx", path, data=str(folder / "both.npz"), layers=True)
+    assert (found.artifact.format, found.artifact.runtime) == ("tensorrt", "onnxruntime")
+    assert found.outputs[0].sqnr_db > 25
+    assert {"pooling", "dense"} <= {layer.reference for layer in found.layers.layers}
+    assert any("run by onnxruntime, not by tensorrt" in line for line in found.warnings)
 
 
 def test_inspect_lints_a_given_onnx(made, capsys):

@@ -36,6 +36,13 @@ def test_mcnemar_agrees_with_scipys_binomial_test(b: int, c: int) -> None:
     assert intervals.mcnemar_exact(b, c) == pytest.approx(expected, rel=1e-9)
 
 
+def test_discordant_counts_what_only_one_of_two_gets_right() -> None:
+    first, second = [True, True, True, False, True], [False, True, False, True, True]
+    pairs = list(zip(first, second, strict=True))
+    expected = (pairs.count((True, False)), pairs.count((False, True)))
+    assert intervals.discordant(np.array(first), np.array(second)) == expected == (2, 1)
+
+
 def test_mcnemar_stays_exact_where_floats_would_underflow() -> None:
     assert intervals.mcnemar_exact(0, 1000) == pytest.approx(2.0 * 2.0**-1000)
     assert 0.0 <= intervals.mcnemar_exact(0, 5000) < 1e-300

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgekit import layer_causes
+from edgekit import layer_causes, layer_remedies
+from edgekit.compare_types import Compared, Layer
 from edgekit.layer_statistics import PairSums
 from edgekit.layer_types import Tap, WeightFacts
 
@@ -95,8 +96,7 @@ def test_four_bits_and_overflow_speak_for_themselves() -> None:
     assert "16 levels" in causes(looked_at, VALUES, VALUES)["few-weight-levels"]
     broken = VALUES.copy()
     broken[0, 0, 0, 0] = np.inf
-    with np.errstate(invalid="ignore"):
-        found = causes(Tap("t", ("t",), "Conv", "conv", (1, 6, 6, 8), ()), VALUES, broken)
+    found = causes(Tap("t", ("t",), "Conv", "conv", (1, 6, 6, 8), ()), VALUES, broken)
     assert list(found) == ["not-finite"]
 
 
@@ -112,3 +112,14 @@ def test_the_channel_axis_is_that_of_the_reference(axis) -> None:
     assert found is not None
     assert (found.number, found.channels) == (2, VALUES.shape[1:][axis])
     assert found.gain == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize("format_name", ["tflite", "openvino", "onnx", "tensorrt"])
+def test_max_drop_is_offered_for_each_format_that_edgekit_keeps_layers_of_in_float(
+    format_name,
+) -> None:
+    artifact = Compared("m", "0" * 64, format_name, "int8", 1, "a runtime")
+    layer = Layer("conv", "Conv", "conv", "name", (1, 4), 3.0, 20.0, 1.0, 0.5, bad=True)
+    told = layer_remedies.suggestion(artifact, layer)
+    assert "--max-drop" in told
+    assert "edgekit cannot" not in told

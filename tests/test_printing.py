@@ -31,7 +31,7 @@ from edgekit.manifest_types import (
     Parity,
     Rung,
 )
-from edgekit.profile_types import Gain, ProfileRef, ProfileReport
+from edgekit.profile_types import Gain, ProfileList, ProfileRef, ProfileReport
 from edgekit.recipe_types import Claim, Removal
 from edgekit.result_types import (
     BenchReport,
@@ -383,6 +383,17 @@ def test_a_profile_shows_every_figure_with_its_source() -> None:
     for origin in set(profile.sources.values()):
         assert origin.split()[0] in text
     assert f"[{len(set(profile.sources.values()))}]" in text
+
+
+def test_a_profile_whose_format_no_converter_writes_says_that_none_is_installed() -> None:
+    profile = msgspec.structs.replace(hardware.load("cortex-m7"), format="engines")
+    report = ProfileReport(
+        "edgekit.profile-report/1", profile, hardware.reference("cortex-m7"), convertible=False
+    )
+    assert "no converter is installed" in words(printing_profiles.profile(report))
+    assert "not installed" in words(
+        printing_profiles.listing(ProfileList("edgekit.profiles/1", (profile,)))
+    )
 
 
 def test_json_is_what_msgspec_reads_back() -> None:

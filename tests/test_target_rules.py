@@ -304,7 +304,7 @@ def test_a_recurrent_layer_at_static_int8_is_refused_as_convert_does(target, fix
 def test_a_format_without_a_converter_is_said_truthfully():
     elsewhere = msgspec.structs.replace(hardware.load("jetson-orin-nano"), format="engines")
     line = target_rules.converter_missing(elsewhere)
-    assert "has no converter for engines" in line
+    assert "no converter is installed for format engines" in line
     assert "jetson-orin-nano" in line
     assert target_rules.converter_missing(hardware.load("jetson-orin-nano")) is None
     assert target_rules.converter_missing(hardware.load("host")) is None

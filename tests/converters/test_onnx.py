@@ -182,12 +182,13 @@ def test_int8_computes_what_the_file_says_on_this_cpu(bench, dense):
     assert graphs.sqnr_db(expected, kernels) > 30
 
 
-@pytest.mark.parametrize("kind", ["int8", "uint8"])
-def test_integer_inputs_and_outputs_have_a_scale_and_a_zero_point(bench, cnn, kind):
+@pytest.mark.parametrize(("kind", "lowest"), [("int8", -128), ("uint8", 0)])
+def test_integer_inputs_and_outputs_have_a_scale_and_a_zero_point(bench, cnn, kind, lowest):
     _, x, expected = cnn
     made = bench.convert("int8", x, io=kind)
     given, taken = made["inputs"][0], made["outputs"][0]
     assert (given["dtype"], taken["dtype"]) == (kind, kind)
+    assert (taken["scale"], taken["zero_point"]) == (1 / 256, lowest)  # softmax
     limits = np.iinfo(kind)
     grid = np.rint(x["image"] / given["scale"]) + given["zero_point"]
     stored = {"image": np.clip(grid, limits.min, limits.max).astype(kind)}
@@ -195,6 +196,29 @@ def test_integer_inputs_and_outputs_have_a_scale_and_a_zero_point(bench, cnn, ki
     assert found.dtype == kind
     real = (found.astype(np.float32) - taken["zero_point"]) * taken["scale"]
     assert graphs.sqnr_db(expected, real) > 20
+
+
+def test_a_sigmoid_gives_more_than_the_calibration_samples_showed(bench, tmp_path):
+    node = onnx.helper.make_node
+    nodes = [
+        node("MatMul", ["x", "w"], ["logits"], name="dense"),
+        node("Sigmoid", ["logits"], ["y"], name="sigmoid"),
+    ]
+    sides = [("x", graphs.FLOAT, ["n", 8])], [("y", graphs.FLOAT, ["n", 4])]
+    path = graphs.save(tmp_path / "s.onnx", nodes, *sides, {"w": np.eye(8, 4, dtype=np.float32)})
+    bench.open(path, ([spec("x", None, 8)], [spec("y", None, 4)]))
+    x = np.random.default_rng(0).uniform(-4, 4, (64, 8)).astype(np.float32)
+    low = {"x": x.copy()}
+    low["x"][:, :4] = np.minimum(x[:, :4], 0)  # the four that count give 0.5 at most
+    made = bench.convert("int8", low, io="int8")
+    taken = made["outputs"][0]
+    assert (taken["scale"], taken["zero_point"]) == (1 / 256, -128)
+    scales = {
+        entry.name: onnx.numpy_helper.to_array(entry)
+        for entry in onnx.load(made["files"][0]).graph.initializer
+    }
+    assert scales["y_scale"] == np.float32(1 / 256)
+    assert scales["y_zero_point"] == 0
 
 
 def test_the_layers_around_an_outlier_are_named_and_stay_in_float(bench, tmp_path):
