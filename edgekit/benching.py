@@ -39,7 +39,7 @@ from edgekit.bench_subjects import Subject
 from edgekit.errors import DeviceError
 from edgekit.result_types import BenchReport, OperatorTime, Result
 from edgekit.targets import Device, Frame
-from edgekit.types import Accuracy
+from edgekit.types import Accuracy, ErrorBody
 from edgekit.workers import scratch
 
 Progress = Callable[[str], None]
@@ -117,12 +117,14 @@ def bench(
                 device, measurands, request, _named(on_progress or _silent, device, urls)
             ),
         )
+    failure = bench_devices.failure(opened, measured)
     report = BenchReport(
         "edgekit.bench/1",
         tuple(result for one in measured for result in one.results),
         tuple(compared for one in measured for compared in one.comparison),
+        failure
+        and ErrorBody(failure.exit_code, type(failure).__name__, failure.message, failure.fix),
     )
-    failure = bench_devices.failure(opened, measured)
     if output is not None and report.results:
         options = {"target": target, "devices": urls, **asdict(request)}
         bench_writing.write(Path(output), report, measurands, options)

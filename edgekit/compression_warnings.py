@@ -57,17 +57,17 @@ def of_channels(
         return
     if trained:
         return
-    advice = "add a step finetune or distill to the recipe"
+    advice = "remove less, or add a step finetune or distill to the recipe"
     if source is None or made is None:
         yield (
-            "channels were removed without training, which loses accuracy, and without --data"
-            f" it was not measured how much; {advice}"
+            "channels were removed without training, which loses accuracy, and without labelled"
+            f" --data it was not measured how much; {advice}"
         )
         return
     before, after = (units.metric(made.metric, one.value) for one in (source, made))
     yield (
         f"channels were removed without training: {made.metric} {before} → {after} on the {role}"
-        f" role, a drop of {metrics.drop(source, made):.4f}; {advice}"
+        f" role, a drop of {units.metric(made.metric, metrics.drop(source, made))}; {advice}"
     )
 
 

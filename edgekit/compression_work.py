@@ -121,11 +121,26 @@ def _draw(work: Work, spec: str) -> None:
     _warn(work, *data_linting.lint_dataset(dataset, predict))
     work.roles = tuple(dataset.roles)
     work.role = "val" if "val" in dataset.roles else "calib"
-    work.choosing, work.final = (
-        sampling.judge(plan.asked.metric, info, work.worker, dataset, part, work.directory)
-        for part in (work.role, "test")
-    )
+    if _may_be_judged(work, dataset, work.role):
+        work.choosing, work.final = (
+            sampling.judge(plan.asked.metric, info, work.worker, dataset, part, work.directory)
+            for part in (work.role, "test")
+        )
     work.data = msgspec.structs.replace(dataset.ref, metric=plan.asked.metric)
+
+
+def _may_be_judged(work: Work, dataset: Dataset, role: Role) -> bool:
+    """Whether there are labels, or a metric that does without, or something that insists on them.
+
+    What only looks at samples (reconstruction) does not need them; then no accuracy is stated.
+    """
+    asked, insists = work.plan.asked, any(map(recipe_files.trains, work.plan.steps))
+    if insists or asked.metric is not None or asked.max_drop is not None:
+        return True
+    if next(dataset.batches(role, 1)).y is not None:
+        return True
+    _warn(work, f"{dataset.spec} has no labels: accuracy was not measured, before or after")
+    return False
 
 
 def _group_size(work: Work) -> int:

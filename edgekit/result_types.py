@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from edgekit.manifest_types import ArtifactInfo
 from edgekit.profile_types import Gain
-from edgekit.types import Accuracy
+from edgekit.types import Accuracy, ErrorBody
 
 
 class Replicate(Struct, frozen=True, kw_only=True):
@@ -206,8 +206,12 @@ class Comparison(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BenchReport(Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole `--json` of bench; also what `-o RESULT.json` holds."""
+    """The whole `--json` of bench; also what `-o RESULT.json` holds.
+
+    `error` says why a device failed; what it and the others had measured stands.
+    """
 
     schema: Literal["edgekit.bench/1"]
     results: tuple[Result, ...]
     comparison: tuple[Comparison, ...] = ()
+    error: ErrorBody | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -90,7 +91,11 @@ def test_an_artifact_that_the_device_cannot_take_leaves_the_others_theirs(tmp_pa
         edgekit.bench([small, large], devices="emulated://arm", output=output)
     (result,) = caught.value.report.results
     assert (result.artifact.path, result.complete) == (str(small), True)
-    assert output.exists()
+    written = json.loads(output.read_text())
+    assert written["error"] == {
+        "code": 1, "kind": "DeviceError", "message": "large.tflite does not fit",
+        "fix": "take a smaller one",
+    }  # fmt: skip
     with pytest.raises(DeviceError, match="does not fit") as caught:
         edgekit.bench(large, devices="emulated://arm")
     assert caught.value.report is None

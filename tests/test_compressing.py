@@ -127,7 +127,7 @@ def test_half_the_channels_really_go_and_the_price_is_stated(halved, keras_alone
     drop = source.detail["accuracy"]["value"] - pruned.detail["accuracy"]["value"]
     price, loss = made.warnings
     assert "without training" in price
-    assert f"a drop of {drop:.4f}" in price
+    assert f"a drop of {100 * drop:.2f} %" in price
     assert "the result has lost accuracy" in loss
     assert made.paired.p_value < 0.001
     lost_samples = made.paired.only_source_right - made.paired.only_result_right
@@ -327,3 +327,18 @@ def test_reconstruction_without_samples_names_the_option(tmp_path, capsys):
     line = ["compress", str(MODEL), "--recipe", str(recipe), "-o", str(tmp_path / "m.keras")]
     assert cli.main(line) == 2
     assert "chooses channels by samples" in capsys.readouterr().err
+
+
+def test_reconstruction_needs_no_labels_and_then_states_no_accuracy(tmp_path):
+    stored = np.load(DATA)
+    np.savez(tmp_path / "d.npz", x_train=stored["x_train"], x_test=stored["x_test"])
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(RECONSTRUCTED)
+    made = compressing.compress(
+        MODEL, recipe=str(recipe), data=str(tmp_path / "d.npz"), output=tmp_path / "m.keras"
+    )
+    cut = next(step for step in made.steps if step.name == "channels")
+    assert cut.detail["removed"]
+    assert cut.detail["accuracy"] is None
+    assert made.accuracy is None
+    assert any("has no labels: accuracy was not measured" in one for one in made.warnings)
