@@ -122,8 +122,7 @@ def bench(
         "edgekit.bench/1",
         tuple(result for one in measured for result in one.results),
         tuple(compared for one in measured for compared in one.comparison),
-        failure
-        and ErrorBody(failure.exit_code, type(failure).__name__, failure.message, failure.fix),
+        _told(failure) if failure else None,
     )
     if output is not None and report.results:
         options = {"target": target, "devices": urls, **asdict(request)}
@@ -132,6 +131,10 @@ def bench(
         failure.report = report if report.results else None
         raise failure
     return report
+
+
+def _told(failure: DeviceError) -> ErrorBody:
+    return ErrorBody(failure.exit_code, type(failure).__name__, failure.message, failure.fix)
 
 
 def _on_device(
