@@ -700,11 +700,14 @@ NAMED = {
     "bench for another format": Case(
         files.nothing, f"{BENCH} --target host-openvino", ("takes openvino artifacts",)
     ),
-    "device that cannot be reached yet": Case(
-        files.nothing, f"{BENCH} --device adb://pi", ("cannot reach adb:// devices yet",)
+    "device URL that would be an option of ssh": Case(
+        files.nothing, f"{BENCH} --device ssh://-oProxyCommand=x", ("-oProxyCommand",), code=2
+    ),
+    "emulated device that there is none of": Case(
+        files.nothing, f"{BENCH} --device qemu://cray", ("qemu://cray",), code=2
     ),
     "unknown kind of device": Case(
-        files.nothing, f"{BENCH} --device pigeon://x", ("device 'pigeon'", "known: local")
+        files.nothing, f"{BENCH} --device pigeon://x", ("device 'pigeon'", "known: adb, local")
     ),
     **{
         line: Case(files.nothing, line, told, code=2)
