@@ -180,7 +180,10 @@ def bar(sqnr_db: float) -> str:
 def _verdict(report: LayerReport) -> Iterator[tuple[str, str]]:
     yield "over depth", "".join(bar(layer.sqnr_db) for layer in report.layers)
     first = next((layer for layer in report.layers if layer.bad), None)
-    if first is None:
+    if report.changed is not None:
+        yield "not judged", report.changed
+        yield "instead", report.suggestion or ""
+    elif first is None:
         yield "first bad layer", "none: no layer is clearly worse than what it is computed from"
     else:
         stands_for = f", the reference's {short(first.reference)}" * (first.reference != first.name)
