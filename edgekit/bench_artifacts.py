@@ -23,7 +23,7 @@ _FORMATS = {
 }
 _EMITTED = {name: known.runtime for name, known in registry.EMITTERS.items() if known.runtime}
 _RUNTIMES = {**dict(_FORMATS.values()), **_EMITTED}
-_EMULATED = "qemu://cortex-m7"
+EMULATED = "qemu://cortex-m7"
 _SOURCES = (".h",)
 _MODELS = (".keras", ".h5", ".hdf5", ".pb")
 _DEFAULT_OPTIONS = {"openvino": {"INFERENCE_PRECISION_HINT": "f32"}}
@@ -99,7 +99,7 @@ def check_runs_here(measurand: Measurand) -> None:
     if measurand.runtime not in registry.RUNTIMES:
         raise ModelError(
             f"{path} is C for a microcontroller, which this machine does not run",
-            f"--device {_EMULATED}; here, build {path.stem}_main.c, or bench the .tflite, made"
+            f"--device {EMULATED}; here, build {path.stem}_main.c, or bench the .tflite, made"
             " without --emit",
         )
     registry.require(registry.RUNTIMES[measurand.runtime], str(path))
@@ -214,7 +214,7 @@ def _not_an_artifact(path: Path) -> ModelError:
         return ModelError(
             f"{path} is no header of --emit c with its manifest beside it, which is the only C that"
             f" an emulated microcontroller runs; bench also runs {known}",
-            f"edgekit convert MODEL --emit c -o m.h, then bench m.h --device {_EMULATED}; or build"
+            f"edgekit convert MODEL --emit c -o m.h, then bench m.h --device {EMULATED}; or build"
             " NAME_main.c (or .cc) and run it",
         )
     if path.suffix == ".bin" and path.with_suffix(".xml").is_file():

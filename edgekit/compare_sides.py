@@ -58,6 +58,12 @@ def find(path: Path, *, trust: bool) -> Named:
     """
     if path.suffix == ".xml" and not path.is_dir():
         return Named(path, None, bench_artifacts.read(path, None))
+    if path.suffix == ".h" and path.is_file():
+        raise ModelError(
+            f"{path} is C for a microcontroller, which compare does not run",
+            f"edgekit bench {path} --device {bench_artifacts.EMULATED} --data SPEC judges it; or"
+            " compare the .tflite of the same model (also .keras, .h5, SavedModel, .onnx, .xml)",
+        )
     file = loading.identify(path, trust=trust)
     if file.family == "keras":
         return Named(path, file, None)
