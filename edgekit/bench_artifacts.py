@@ -106,10 +106,11 @@ def check_runs_here(measurand: Measurand) -> None:
 
 
 def _from_manifest(path: Path, found: Manifest, stand_in: bool) -> Measurand:
-    if not manifest.matches(path, found):
+    if damage := manifest.damage(path, found):
+        runs_without = path.suffix not in _SOURCES and damage.startswith(path.name)
         raise UserError(
-            f"{path} is not the artifact that {manifest.path_for(path).name} describes",
-            "convert it again, or remove that manifest",
+            f"{path} is not the artifact that {manifest.path_for(path).name} describes: {damage}",
+            "convert it again" + (", or remove that manifest" if runs_without else ""),
         )
     if found.estimate:
         raise _npu_only(path, found.estimate.accelerator)
