@@ -32,7 +32,10 @@ _DEFAULT_OPTIONS = {"openvino": {"INFERENCE_PRECISION_HINT": "f32"}}
 
 @dataclass(frozen=True, slots=True)
 class Measurand:
-    """An artifact and how it is to be run. `inputs` is empty where there is no manifest."""
+    """An artifact and how it is to be run. `inputs` is empty where there is no manifest.
+
+    `target` is the profile it is to be run for, `made_for` the one that its manifest names.
+    """
 
     path: Path
     info: ArtifactInfo
@@ -43,6 +46,7 @@ class Measurand:
     model_name: str | None = None
     recipe: str | None = None
     target: str | None = None
+    made_for: str | None = None
     preprocess: str | None = None
     metric: str | None = None
     claims: tuple[Claim, ...] = ()
@@ -129,6 +133,7 @@ def _from_manifest(path: Path, found: Manifest, stand_in: bool) -> Measurand:
         model_name=found.model_name,
         recipe=found.recipe,
         target=found.profile.name if found.profile else None,
+        made_for=found.profile.name if found.profile else None,
         preprocess=found.data.preprocess if found.data else None,
         metric=found.data.metric if found.data else None,
         claims=found.claims,

@@ -182,7 +182,7 @@ def _memory_growth(figures: Figures, before: Figures, tolerance: float) -> Itera
         value=value,
         allowed=allowed,
         line=f"peak memory {_bytes(value)}, the baseline has {_bytes(reference)}",
-        fix="set --max-memory-bytes to make it a gate" if grown else "",
+        fix="set --max-memory-bytes to let growth break it" if grown else "",
     )
 
 
