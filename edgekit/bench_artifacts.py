@@ -23,7 +23,7 @@ _FORMATS = {
 }
 _EMITTED = {name: known.runtime for name, known in registry.EMITTERS.items() if known.runtime}
 _RUNTIMES = {**dict(_FORMATS.values()), **_EMITTED}
-_EMULATED = "qemu://cortex-m7"
+EMULATED = "qemu://cortex-m7"
 _SOURCES = (".h",)
 _MODELS = (".keras", ".h5", ".hdf5", ".pb")
 _DEFAULT_OPTIONS = {"openvino": {"INFERENCE_PRECISION_HINT": "f32"}}
@@ -32,7 +32,10 @@ _DEFAULT_OPTIONS = {"openvino": {"INFERENCE_PRECISION_HINT": "f32"}}
 
 @dataclass(frozen=True, slots=True)
 class Measurand:
-    """An artifact and how it is to be run. `inputs` is empty where there is no manifest."""
+    """An artifact and how it is to be run. `inputs` is empty where there is no manifest.
+
+    `target` is the profile it is to be run for, `made_for` the one that its manifest names.
+    """
 
     path: Path
     info: ArtifactInfo
@@ -43,6 +46,7 @@ class Measurand:
     model_name: str | None = None
     recipe: str | None = None
     target: str | None = None
+    made_for: str | None = None
     preprocess: str | None = None
     metric: str | None = None
     claims: tuple[Claim, ...] = ()
@@ -99,17 +103,18 @@ def check_runs_here(measurand: Measurand) -> None:
     if measurand.runtime not in registry.RUNTIMES:
         raise ModelError(
             f"{path} is C for a microcontroller, which this machine does not run",
-            f"--device {_EMULATED}; here, build {path.stem}_main.c, or bench the .tflite, made"
+            f"--device {EMULATED}; here, build {path.stem}_main.c, or bench the .tflite, made"
             " without --emit",
         )
     registry.require(registry.RUNTIMES[measurand.runtime], str(path))
 
 
 def _from_manifest(path: Path, found: Manifest, stand_in: bool) -> Measurand:
-    if not manifest.matches(path, found):
+    if damage := manifest.damage(path, found):
+        runs_without = path.suffix not in _SOURCES and damage.startswith(path.name)
         raise UserError(
-            f"{path} is not the artifact that {manifest.path_for(path).name} describes",
-            "convert it again, or remove that manifest",
+            f"{path} is not the artifact that {manifest.path_for(path).name} describes: {damage}",
+            "convert it again" + (", or remove that manifest" if runs_without else ""),
         )
     if found.estimate:
         raise _npu_only(path, found.estimate.accelerator)
@@ -128,6 +133,7 @@ def _from_manifest(path: Path, found: Manifest, stand_in: bool) -> Measurand:
         model_name=found.model_name,
         recipe=found.recipe,
         target=found.profile.name if found.profile else None,
+        made_for=found.profile.name if found.profile else None,
         preprocess=found.data.preprocess if found.data else None,
         metric=found.data.metric if found.data else None,
         claims=found.claims,
@@ -214,7 +220,7 @@ def _not_an_artifact(path: Path) -> ModelError:
         return ModelError(
             f"{path} is no header of --emit c with its manifest beside it, which is the only C that"
             f" an emulated microcontroller runs; bench also runs {known}",
-            f"edgekit convert MODEL --emit c -o m.h, then bench m.h --device {_EMULATED}; or build"
+            f"edgekit convert MODEL --emit c -o m.h, then bench m.h --device {EMULATED}; or build"
             " NAME_main.c (or .cc) and run it",
         )
     if path.suffix == ".bin" and path.with_suffix(".xml").is_file():

@@ -27,10 +27,10 @@ def of(
     )  # fmt: skip
     if elsewhere(device, measurand):
         yield (
-            f"made for {target} and measured on this machine ({machine['cpu'] or 'unknown CPU'}):"
+            f"{_aim(measurand)} and measured on this machine ({machine['cpu'] or 'unknown CPU'}):"
             f" latency and memory say nothing about a {target}"
         )
-    yield from _another_processor(device, target, machine)
+    yield from _another_processor(device, measurand, machine)
     usable = machine["cpu_quota_cores"] or machine["usable_cores"]
     if usable is not None and threads > usable:
         yield f"{threads} threads share {usable:g} cores: they wait for each other"
@@ -52,8 +52,17 @@ def elsewhere(device: Device, measurand: Measurand) -> bool:
     return device.is_this_machine and target is not None and not target.startswith("host")
 
 
-def _another_processor(device: Device, target: str | None, machine: Frame) -> Iterator[str]:
-    """A device of another kind than the artifact was made for can still run it."""
+def _aim(measurand: Measurand) -> str:
+    """What an artifact was made for, and what --target says that it is run for."""
+    made, target = measurand.made_for, measurand.target
+    if made == target:
+        return f"made for {target}"
+    return (f"made for {made}, " if made else "") + f"with --target {target}"
+
+
+def _another_processor(device: Device, measurand: Measurand, machine: Frame) -> Iterator[str]:
+    """A device of another kind than the artifact is run for can still run it."""
+    target = measurand.target
     if device.is_this_machine or target is None:
         return
     try:
@@ -61,9 +70,10 @@ def _another_processor(device: Device, target: str | None, machine: Frame) -> It
     except ProfileError:  # a file of the user's that is not here
         return
     if wanted is not None and wanted != machine["arch"]:
+        figures = f": latency and memory say nothing about a {target}"
         yield (
-            f"made for {target} ({wanted}) and measured on a {machine['arch']}: latency and memory"
-            f" say nothing about a {target}"
+            f"{_aim(measurand)} ({wanted}) and measured on {machine['arch']}"
+            + ("" if device.untimed else figures)
         )
 
 

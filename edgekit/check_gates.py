@@ -102,7 +102,7 @@ def _latency_words(figures: Figures, limit_s: float) -> tuple[str, str]:
     median_s, interval_s = figures.median_s, figures.ci95_s
     if median_s is None:
         why = f" ({figures.why_no_latency})" if figures.why_no_latency else ""
-        return f"latency was not measured{why}", check_reading.measure(figures)
+        return f"latency was not measured{why}", _measure(figures, "latency")
     if figures.elsewhere:
         return _elsewhere("latency", figures)
     contended = " (contended: others disturbed it)" if figures.contended else ""
@@ -119,6 +119,17 @@ def _latency_words(figures: Figures, limit_s: float) -> tuple[str, str]:
         "convert with --precision int8, or compress with a channels recipe (edgekit recipes list);"
         f" if it is meant, allow it with --max-latency-ms {median_s * 1e3:.4g}"
     )
+
+
+def _measure(figures: Figures, what: str) -> str:
+    """How to have what was not measured; an emulator never tells it."""
+    if check_reading.is_emulated(figures):
+        return (
+            f"{figures.device} cannot tell {what}: measure on the device itself, or set no such"
+            " budget for it"
+        )
+    where = "where edgekit doctor says that peak memory can be: " * (what == "peak memory")
+    return where + check_reading.measure(figures)
 
 
 def _elsewhere(what: str, figures: Figures) -> tuple[str, str]:
@@ -138,7 +149,7 @@ def _memory(figures: Figures, limit: int) -> Gate:
         fix = "measure it on the board itself, or set no such budget"
     elif value is None:
         told = "peak memory was not measured"
-        fix = f"where edgekit doctor says that peak memory can be: {check_reading.measure(figures)}"
+        fix = _measure(figures, "peak memory")
     elif figures.elsewhere:
         told, fix = _elsewhere(what, figures)
     else:
@@ -171,7 +182,7 @@ def _memory_growth(figures: Figures, before: Figures, tolerance: float) -> Itera
         value=value,
         allowed=allowed,
         line=f"peak memory {_bytes(value)}, the baseline has {_bytes(reference)}",
-        fix="set --max-memory-bytes to make it a gate" if grown else "",
+        fix="set --max-memory-bytes to let growth break it" if grown else "",
     )
 
 

@@ -21,6 +21,7 @@ LEAST_S, MOST_S = 1e-12, 1e9
 MOST = 1 << 60
 """More bytes, samples, or of any metric, than there are."""
 INTERRUPTED = "the measurement was interrupted before its end"
+_EMULATED = "qemu://"
 _NOT_THE_RUNTIME = ("edgekit", "numpy", "python")
 
 
@@ -100,9 +101,16 @@ def _is_time(value_s: float | None) -> bool:
 
 
 def measure(figures: Figures, options: str = "") -> str:
-    """What to type to measure an artifact again."""
-    words = ("edgekit bench", figures.artifact, options, "-o R.result.json, and check that")
+    """What to type to measure an artifact again, where it was measured."""
+    here = figures.device in (None, "local")
+    device = "" if here else f"--device {figures.device}"
+    words = ("edgekit bench", figures.artifact, device, options, "-o R.result.json, and check that")
     return " ".join(word for word in words if word)
+
+
+def is_emulated(figures: Figures) -> bool:
+    """Whether they are of an emulator: it has no times and no peak memory, however often asked."""
+    return (figures.device or "").startswith(_EMULATED)
 
 
 def _read(path: Path) -> Iterable[Figures]:
@@ -269,10 +277,11 @@ def _places(result: Path, artifact: ArtifactInfo) -> tuple[Path, Path]:
 
 
 def _from_manifest(path: Path, made: Manifest) -> Figures:
-    if not path.is_file() or not manifest.matches(path, made):
+    damage = manifest.damage(path, made) if path.is_file() else f"{path.name} is missing"
+    if damage:
         raise UserError(
-            f"{path} is not the artifact that {manifest.path_for(path).name} describes",
-            "make it again, or remove that manifest",
+            f"{path} is not the artifact that {manifest.path_for(path).name} describes: {damage}",
+            "make it again",
         )
     info = msgspec.structs.replace(made.artifact, path=str(path))
     return Figures(

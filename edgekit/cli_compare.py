@@ -43,5 +43,9 @@ def compare(common: options.Common, reference: Path, artifact: Path, **wanted: A
         return
     with streams.progress(common.verbosity) as say:
         report = comparing.compare(reference, artifact, **wanted, on_progress=say)
-    rendered = printing_compare.compare(report, detailed=common.verbosity > 0)
+    rendered = printing_compare.compare(
+        report,
+        detailed=common.verbosity > 0,
+        written=(("plot", wanted["plot"]), ("JSON", wanted["output"])),
+    )
     printing.show(report, rendered, as_json=common.as_json)

@@ -55,7 +55,7 @@ def _shown(done: DeviceSetup) -> RenderableType:
         [
             ("device", done.url),
             ("runtime", done.runtime),
-            ("in", done.venv),
+            ("in", done.venv + (", where it was already: nothing was changed" * done.was_there)),
             ("has", versions),
             ("next", f"edgekit bench ARTIFACT --device {done.url}"),
         ]

@@ -14,6 +14,7 @@ from edgekit import bench_artifacts, loading, manifest, registry
 from edgekit.bench_artifacts import Measurand
 from edgekit.compare_types import Compared
 from edgekit.errors import ConversionError, ModelError
+from edgekit.manifest_types import Manifest
 from edgekit.types import ModelFile, TensorSpec
 from edgekit.workers import Worker
 
@@ -34,7 +35,7 @@ class Side:
     """An open model. `worker` has `predict`, whichever source or runtime is behind it.
 
     `layers` is what reads its inner tensors (`registry.layers_reference`), `options` what it ran
-    with.
+    with, `made` its manifest.
     """
 
     worker: Worker
@@ -45,6 +46,7 @@ class Side:
     options: dict[str, str]
     preprocess: str | None = None
     metric: str | None = None
+    made: Manifest | None = None
 
 
 def find(path: Path, *, trust: bool) -> Named:
@@ -56,6 +58,12 @@ def find(path: Path, *, trust: bool) -> Named:
     """
     if path.suffix == ".xml" and not path.is_dir():
         return Named(path, None, bench_artifacts.read(path, None))
+    if path.suffix == ".h" and path.is_file():
+        raise ModelError(
+            f"{path} is C for a microcontroller, which compare does not run",
+            f"edgekit bench {path} --device {bench_artifacts.EMULATED} --data SPEC judges it; or"
+            " compare the .tflite of the same model (also .keras, .h5, SavedModel, .onnx, .xml)",
+        )
     file = loading.identify(path, trust=trust)
     if file.family == "keras":
         return Named(path, file, None)
@@ -90,7 +98,7 @@ def opened(named: Named, *, trust: bool) -> Iterator[Side]:
             data = recorded.data if recorded else None
             yield Side(
                 worker, about, info.inputs, info.outputs, "keras", {},
-                data.preprocess if data else None, data.metric if data else None,
+                data.preprocess if data else None, data.metric if data else None, recorded,
             )  # fmt: skip
         return
     with Worker("edgekit.execution:Execution", f"running {named.path}") as worker:
@@ -127,7 +135,7 @@ def _running(
     )  # fmt: skip
     return Side(
         worker, about, _specs(found["inputs"]), _specs(found["outputs"]), measurand.runtime,
-        dict(wanted), measurand.preprocess, measurand.metric,
+        dict(wanted), measurand.preprocess, measurand.metric, manifest.read(named.path),
     )  # fmt: skip
 
 

@@ -150,7 +150,9 @@ class LayerReport(Struct, frozen=True, forbid_unknown_fields=True):
     `kernels_max_abs` is by how much the outputs of the run that keeps every tensor differ at most
     from those as shipped (None where that is not finite, or no output could be set beside its own),
     `kernels_max_steps` the same in quantization steps of that output (None without such).
-    `suggestion` names the option of edgekit that helps, None where no layer is bad.
+    `suggestion` names the option of edgekit that helps, None where no layer is bad. `changed` says
+    that the artifact is of another network than the reference, whose layers are not judged then;
+    `suggestion` is what to compare with instead.
     """
 
     samples: int
@@ -160,6 +162,7 @@ class LayerReport(Struct, frozen=True, forbid_unknown_fields=True):
     kernels_max_abs: float | None
     kernels_max_steps: float | None
     suggestion: str | None = None
+    changed: str | None = None
 
 
 class CompareReport(Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,11 +7,19 @@ from collections.abc import Iterator
 from edgekit import registry, units
 from edgekit.compare_outputs import within_one_step
 from edgekit.compare_reruns import ran_in_bfloat16
-from edgekit.compare_types import AccuracyChange, ClassChange, CompareReport, Rerun
+from edgekit.compare_types import (
+    AccuracyChange,
+    ClassChange,
+    CompareReport,
+    OutputDifference,
+    Rerun,
+)
 
 SIGNIFICANT = 0.05
 EXPLAINED_DB = 6.0
 """Float32 arithmetic explains a difference where it takes three quarters of its power away."""
+POOR_DB = 40.0
+"""Nobody asks for the reason of an output that is closer to the reference's."""
 
 
 def warnings(report: CompareReport) -> Iterator[str]:
@@ -34,6 +42,14 @@ def warnings(report: CompareReport) -> Iterator[str]:
             "the reference itself ran in bfloat16; without INFERENCE_PRECISION_HINT=f32 OpenVINO"
             " chooses that where the CPU has it"
         )
+    hidden = of_kernels(report)
+    if hidden is not None:
+        output, seen_db = hidden
+        yield (
+            f"these layers do not explain output '{output.name}' ({output.sqnr_db:.1f} dB as"
+            f" shipped, {seen_db:.1f} dB where every tensor is kept): the fused kernels that ship"
+            f" do, which differ by up to {_kernels(report)}"
+        )
     for output in report.outputs:
         if within_one_step(output.max_steps):
             yield (
@@ -51,6 +67,33 @@ def lost_classes(change: AccuracyChange) -> tuple[ClassChange, ...]:
     return tuple(
         one for one in classes if one.lost > one.won and one.p_value * len(classes) < SIGNIFICANT
     )
+
+
+def of_kernels(report: CompareReport) -> tuple[OutputDifference, float] | None:
+    """The output that is poor as shipped, and the SQNR of the run that keeps every tensor.
+
+    None where that run is no better. Else fused kernels make the difference, which no layer shows.
+    """
+    found = report.layers
+    if (
+        found is None
+        or found.first_bad
+        or found.changed
+        or within_one_step(found.kernels_max_steps)
+    ):
+        return None
+    seen_db = [layer.sqnr_db for layer in found.layers if layer.matched_by == "output"]
+    worst = min(report.outputs, key=lambda output: output.sqnr_db)
+    if not seen_db or worst.sqnr_db >= min(POOR_DB, min(seen_db) - EXPLAINED_DB):
+        return None
+    return worst, min(seen_db)
+
+
+def _kernels(report: CompareReport) -> str:
+    assert report.layers is not None, "kernels are seen beside layers"
+    steps = report.layers.kernels_max_steps
+    told = f" ({units.significant(steps, 2)} quantization steps)" if steps else ""
+    return units.difference(report.layers.kernels_max_abs) + told
 
 
 def _accuracy(change: AccuracyChange) -> Iterator[str]:

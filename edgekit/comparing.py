@@ -145,6 +145,10 @@ def check(request: Request) -> None:
         )
     if request.plot is not None and not request.layers:
         raise UsageError(f"--plot {request.plot} shows layers", "add --layers")
+    if request.plot is not None and request.plot.suffix.lower() != ".svg":
+        raise UsageError(
+            f"--plot {request.plot} is drawn as SVG", f"--plot {request.plot.stem}.svg"
+        )
     metric_names.check_name(request.metric)
     preprocess_names.parse(request.preprocess or "none")
 

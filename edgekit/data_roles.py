@@ -117,7 +117,8 @@ def _split(reader: Reader, pool: Role, sizes: list[int], seed: int, group_size: 
     total = reader.count(pool)
     groups = _groups(total, group_size)
     if groups <= sum(sizes):
-        what = "samples" if group_size == 1 else f"groups of {group_size} samples"
+        plural = "s" * (groups != 1)
+        what = f"sample{plural}" if group_size == 1 else f"group{plural} of {group_size} samples"
         raise DataError(
             f"{pool} has {groups} {what}; at least {sum(sizes) + 1} are needed to keep "
             "calibration, choosing and test apart",

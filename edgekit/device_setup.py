@@ -12,9 +12,20 @@ from edgekit import registry
 from edgekit.errors import DeviceError
 from edgekit.types import DryRun
 
+_NAMES = "name ssh://[user@]host[:port], or qemu://aarch64"
+_OTHERS = {
+    "local": "edgekit doctor says what this machine lacks, and the pip install that brings it",
+    "adb": "bench it as it is: edgekit bench ARTIFACT --device adb://, which says what the device"
+    " lacks",
+}
+"""What to type for a kind of device that is not set up."""
+
 
 class DeviceSetup(Struct, frozen=True, forbid_unknown_fields=True):
-    """What was installed on a device. `versions` are all distributions of the environment."""
+    """What was installed on a device. `versions` are all distributions of the environment.
+
+    `was_there`: all of it was there before, and nothing was changed.
+    """
 
     schema: Literal["edgekit.device-setup/1"]
     url: str
@@ -23,6 +34,7 @@ class DeviceSetup(Struct, frozen=True, forbid_unknown_fields=True):
     venv: str
     packages: tuple[str, ...]
     versions: dict[str, str]
+    was_there: bool = False
 
 
 def plan(url: str, runtime: str) -> DryRun:
@@ -33,7 +45,8 @@ def plan(url: str, runtime: str) -> DryRun:
     """
     found = _target(url).set_up(url, runtime, lambda _text: None, look_only=True)
     runs = tuple(f"on {url}: {command}" for command in found["commands"])
-    return DryRun("edgekit.dry-run/1", runs=runs, writes=(f"{url}: {found['venv']}",))
+    writes = () if found.get("was_there") else (f"{url}: {found['venv']}",)
+    return DryRun("edgekit.dry-run/1", runs=runs, writes=writes)
 
 
 def set_up(url: str, runtime: str, on_progress: Callable[[str], None]) -> DeviceSetup:
@@ -58,14 +71,15 @@ def set_up(url: str, runtime: str, on_progress: Callable[[str], None]) -> Device
         venv=found["venv"],
         packages=tuple(found["packages"]),
         versions=found["versions"],
+        was_there=found.get("was_there", False),
     )
 
 
 def _target(url: str) -> ModuleType:
-    module = registry.target(url.partition("://")[0])
+    kind = url.partition("://")[0]
+    if not registry.exists("target", kind):
+        raise DeviceError(f"unknown device '{url}'", _NAMES)
+    module = registry.target(kind)
     if not hasattr(module, "set_up"):
-        raise DeviceError(
-            f"{url} is no device that can be set up",
-            "name ssh://[user@]host[:port], or qemu://aarch64",
-        )
+        raise DeviceError(f"{url} is no device that edgekit sets up", _OTHERS.get(kind, _NAMES))
     return module

@@ -14,7 +14,15 @@ from pathlib import Path
 
 import msgspec
 
-from edgekit import chunks, compare_ports, layer_causes, layer_matching, layer_remedies, registry
+from edgekit import (
+    chunks,
+    compare_ports,
+    layer_causes,
+    layer_lineage,
+    layer_matching,
+    layer_remedies,
+    registry,
+)
 from edgekit.chunks import Arrays
 from edgekit.compare_outputs import Ports, in_steps
 from edgekit.compare_sides import Side
@@ -195,6 +203,11 @@ def _report(
     bad_db = BAD_DB[any(tap.step is not None for tap in taps[1])]
     layers = tuple(_layer(match, sums, *taps, known, bad_db) for match, sums in pairs)
     first = next((layer for layer in layers if layer.bad), None)
+    suggestion = layer_remedies.suggestion(task.artifact.about, first) if first else None
+    changed = layer_lineage.changed(task.reference, task.artifact, unmatched)
+    if changed is not None:
+        layers = tuple(msgspec.structs.replace(one, bad=False, causes=()) for one in layers)
+        first, suggestion = None, changed.instead
     return LayerReport(
         samples=count,
         layers=layers,
@@ -202,7 +215,8 @@ def _report(
         first_bad=first.name if first else None,
         kernels_max_abs=kernels[0],
         kernels_max_steps=kernels[1],
-        suggestion=layer_remedies.suggestion(task.artifact.about, first) if first else None,
+        suggestion=suggestion,
+        changed=changed.why if changed else None,
     )
 
 

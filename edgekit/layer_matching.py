@@ -26,6 +26,7 @@ SURE_COSINE = 0.95
 DOUBTFUL_DB = 6.0
 """Below this, a match by name is given up for one that is better by BETTER_DB."""
 BETTER_DB = 15.0
+NO_SUCH_SHAPE = "no tensor of the reference has its shape"
 
 NEVER_FUSED = frozenset({"concat", "conv", "deconv", "dense", "maxpool", "mean", "softmax"})
 """Families that begin anew: what comes before them is never fused into them."""
@@ -200,7 +201,7 @@ class _Matcher:
     def _why(self, at: int) -> str:
         shape = self._artifact[at].shape
         if not any(forms(other.shape, shape) for other in self._reference):
-            return "no tensor of the reference has its shape"
+            return NO_SUCH_SHAPE
         return "no name or operator leads to a tensor of the reference, and no values are alike"
 
 

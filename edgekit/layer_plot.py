@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Sequence
 
-from edgekit import streams
+from edgekit import streams, units
 from edgekit.compare_types import Layer, LayerReport
 from edgekit.intervals import SQNR_CAP_DB
 
@@ -70,7 +70,7 @@ def _points(report: LayerReport, points: Sequence[tuple[float, float]]) -> Itera
     named = False
     for layer, (x, y) in zip(report.layers, points, strict=True):
         kind = "bad" if layer.bad else "point"
-        told = _text(f"{layer.name} ({layer.kind}): {layer.sqnr_db:.1f} dB")
+        told = _text(f"{layer.name} ({layer.kind}): {units.decibels(layer.sqnr_db)}")
         place = f'cx="{x:.1f}" cy="{y:.1f}" r="4"'
         yield f'<circle class="{kind}" {place}><title>{told}</title></circle>'
         if layer.bad and not named:

@@ -48,11 +48,18 @@ def read(output: Path) -> Manifest | None:
 
 def matches(output: Path, manifest: Manifest) -> bool:
     """Whether every file of an output has the bytes that its manifest states."""
+    return damage(output, manifest) is None
+
+
+def damage(output: Path, manifest: Manifest) -> str | None:
+    """The first file of an output that is not as its manifest states, and what is wrong with it."""
     for entry in manifest.artifact.files:
         path = output.parent / entry.path
-        if not path.is_file() or hashing.sha256_file(path) != entry.sha256:
-            return False
-    return True
+        if not path.is_file():
+            return f"{entry.path} is missing"
+        if hashing.sha256_file(path) != entry.sha256:
+            return f"{entry.path} was changed"
+    return None
 
 
 def may_replace(output: Path, *, siblings: Sequence[str] = (), force: bool) -> None:

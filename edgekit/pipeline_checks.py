@@ -121,13 +121,15 @@ def combination(
 
 
 def device(file: BuildFile, bench: Bench, url: str) -> None:
-    """A kind of device that there is.
+    """A kind of device that there is; of emulated ones also which.
 
     Raises:
         EdgekitError: As the registry says of it.
     """
     try:
-        registry.target(url.partition("://")[0])
+        target = registry.target(url.partition("://")[0])
+        if hasattr(target, "check"):
+            target.check(url)
     except EdgekitError as error:
         raise _as(error, file, [*build_keys.steps(bench.key), "device"]) from None
 

@@ -184,11 +184,10 @@ def _measured(file: BuildFile, bench: Bench, artifacts: list[Stage], seed: int) 
         built = [one for one in artifacts if (one.model, one.target) == (model, target)]
         chosen = [one for one in built if _runs(url, one.options["emit"])]
         if built and not chosen:
-            wanted = 'with emit = "c"' if _runs(url, "c") else "without emit"
             raise pipeline_checks.wrong(
                 file, bench.key,
                 f"measures {model} for {target} on {url}, where nothing that is built of it runs",
-                f"add a [[build]] for {target} {wanted}, or take it out of {bench.key}",
+                _runnable(file, bench, url, built[0]),
             )  # fmt: skip
         if not chosen:
             continue
@@ -210,6 +209,17 @@ def _measured(file: BuildFile, bench: Bench, artifacts: list[Stage], seed: int) 
             outputs=tuple(path for result in results for path in _sealed(result)),
             needs=tuple(one.name for one in chosen),
         )
+
+
+def _runnable(file: BuildFile, bench: Bench, url: str, built: Stage) -> str:
+    """What to write so that something of a target runs on a device."""
+    out = f"take it out of {bench.key}"
+    if not _runs(url, "c"):
+        return f"add a [[build]] for {built.target} without emit, or {out}"
+    profile = hardware.load(located(Path(file.directory), built.options["target"]))
+    if profile.format != "tflite":
+        return f"{out}: no C is made for {built.target}, which takes {profile.format}"
+    return f'add a [[build]] for {built.target} with emit = "c", or {out}'
 
 
 def _runs(url: str, emit: str | None) -> bool:

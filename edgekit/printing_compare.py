@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -38,18 +39,26 @@ _CLASS_COLUMNS = (
 _LAYER_COLUMNS = (("layer", False), ("operator", False), ("SQNR", True), ("", False), ("", False))
 
 
-def compare(report: CompareReport, *, detailed: bool = False) -> RenderableType:
+def compare(
+    report: CompareReport,
+    *,
+    detailed: bool = False,
+    written: Sequence[tuple[str, Path | None]] = (),
+) -> RenderableType:
     """The whole report.
 
     Args:
         report: What was found.
         detailed: All classes, all layers, and what could not be matched.
+        written: What was written where; None for what was not asked for.
     """
+    places = [(what, str(path)) for what, path in written if path is not None]
     return printing.stack(
         printing.facts(_sides(report)),
         printing.table(_OUTPUT_COLUMNS, map(_output_row, report.outputs)),
         *(_accuracy(report.accuracy, detailed) if report.accuracy else ()),
-        *(_layers(report.layers, detailed) if report.layers else ()),
+        *(_layers(report, report.layers, detailed) if report.layers else ()),
+        printing.facts(places) if places else None,
         printing.warnings(report.warnings),
     )
 
@@ -62,7 +71,7 @@ def _sides(report: CompareReport) -> Iterator[tuple[str, str]]:
 
 def _side(about: Compared) -> str:
     precision = f" {about.precision}" if about.precision else ""
-    ran = f", computed in {about.ran}" if about.ran else ""
+    ran = f", computed in {about.ran or f'what {about.runtime} does not tell'}"
     hint = f" (hint {about.precision_hint})" if about.precision_hint else ""
     return f"{about.path}: {about.format}{precision}, {units.size(about.size_bytes)}{ran}{hint}"
 
@@ -74,7 +83,7 @@ def _output_row(output: OutputDifference) -> printing.Row:
         printing.two_lines(output.name, "within one step" if _is_one_step(output) else ""),
         printing.two_lines(units.difference(output.max_abs), steps),
         units.difference(output.mean_abs),
-        _decibels(output.sqnr_db),
+        units.decibels(output.sqnr_db),
         units.NOT_MEASURED if output.cosine is None else f"{output.cosine:.5f}",
         units.NOT_MEASURED if agreement is None else units.metric("top1", agreement),
     ]
@@ -137,14 +146,14 @@ def _class_row(one: ClassChange, marked: bool) -> printing.Row:
     ]
 
 
-def _layers(report: LayerReport, detailed: bool) -> Iterator[RenderableType]:
+def _layers(whole: CompareReport, report: LayerReport, detailed: bool) -> Iterator[RenderableType]:
     shown = report.layers if detailed else _worst(report.layers)
     left = len(report.layers) - len(shown)
     title = f"layers on {report.samples} calibration samples" + (
         f" (the {left} best: -v)" if left else ""
     )
     yield printing.table(_LAYER_COLUMNS, map(_layer_row, shown), title=title)
-    yield printing.facts(_verdict(report))
+    yield printing.facts(_verdict(report, compare_warnings.of_kernels(whole) is not None))
     if detailed and report.unmatched:
         rows = [[short(one.name), one.kind, one.why] for one in report.unmatched]
         columns = (("not compared", False), ("operator", False), ("why", False))
@@ -165,7 +174,7 @@ def _layer_row(layer: Layer) -> printing.Row:
     return [
         Text(printing.cell(short(layer.name)).plain, style=style),
         layer.kind,
-        _decibels(layer.sqnr_db),
+        units.decibels(layer.sqnr_db),
         bar(layer.sqnr_db),
         Text(mark, style=style),
     ]
@@ -177,10 +186,15 @@ def bar(sqnr_db: float) -> str:
     return _BARS[round(share * (len(_BARS) - 1))]
 
 
-def _verdict(report: LayerReport) -> Iterator[tuple[str, str]]:
+def _verdict(report: LayerReport, kernels_explain: bool) -> Iterator[tuple[str, str]]:
     yield "over depth", "".join(bar(layer.sqnr_db) for layer in report.layers)
     first = next((layer for layer in report.layers if layer.bad), None)
-    if first is None:
+    if report.changed is not None:
+        yield "not judged", report.changed
+        yield "instead", report.suggestion or ""
+    elif first is None and kernels_explain:
+        yield "first bad layer", "none: these layers do not explain the output, the kernels do"
+    elif first is None:
         yield "first bad layer", "none: no layer is clearly worse than what it is computed from"
     else:
         stands_for = f", the reference's {short(first.reference)}" * (first.reference != first.name)
@@ -203,7 +217,3 @@ def _verdict(report: LayerReport) -> Iterator[tuple[str, str]]:
 
 def _tensors(count: int) -> str:
     return f"{count} tensor{'s' * (count != 1)}"
-
-
-def _decibels(sqnr_db: float) -> str:
-    return "equal" if sqnr_db >= 200 else f"{sqnr_db:.1f} dB"

@@ -15,11 +15,18 @@ _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _COUNTS = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
 _PROPORTIONS = ("top1", "top5", "binary")
 """Metrics that are shares of samples and read best in per cent."""
+_EQUAL_DB = 200.0
+"""`intervals.SQNR_CAP_DB`, without the numpy that it needs."""
 
 
 def significant(value: float, digits: int = 3) -> str:
     """A number with so many significant digits, without an exponent."""
     return f"{value:.{_decimals(value, digits)}f}"
+
+
+def decibels(sqnr_db: float) -> str:
+    """A signal-to-noise ratio; at its cap the two are equal."""
+    return "equal" if sqnr_db >= _EQUAL_DB else f"{sqnr_db:.1f} dB"
 
 
 def difference(value: float | None) -> str:

@@ -40,12 +40,26 @@ def set_up(url: str, runtime: str, say: Callable[[str], None], *, look_only: boo
     return done
 
 
+def check(url: str) -> None:
+    """Finds out from a URL alone whether it names something that is emulated.
+
+    Raises:
+        UsageError: It does not.
+    """
+    if url.partition("://")[2] not in _module(url).NAMES:
+        raise _unknown(url)
+
+
 def _module(url: str) -> ModuleType:
     name = url.partition("://")[2]
     for prefix, module in _MODULES.items():
         if name.startswith(prefix):
             return module
+    raise _unknown(url)
+
+
+def _unknown(url: str) -> UsageError:
     known = ", ".join(f"qemu://{one}" for module in _MODULES.values() for one in module.NAMES)
-    raise UsageError(
+    return UsageError(
         f"device '{url}' is nothing that edgekit emulates; known: {known}", "name one of these"
     )

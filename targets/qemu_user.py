@@ -85,7 +85,8 @@ def set_up(url: str, runtime: str, say: Callable[[str], None], *, look_only: boo
     """Makes the userland where there is none, or only tells what that would do.
 
     Returns:
-        `python`, `venv` (where it is), `packages`, `commands` and, once it is there, `versions`.
+        `python`, `venv` (where it is), `packages`, `commands`, `was_there` and, once it is there,
+        `versions`.
 
     Raises:
         UsageError: The URL says more than `qemu://aarch64`, or another runtime is asked for.
@@ -105,6 +106,7 @@ def set_up(url: str, runtime: str, say: Callable[[str], None], *, look_only: boo
         "packages": list(userland.packages()),
         "commands": list(commands),
         "versions": {} if look_only else userland.versions(),
+        "was_there": there,
     }
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import edgekit
 from edgekit.cli import main
-from edgekit.errors import ModelError
+from edgekit.errors import ModelError, UserError
 
 TESTS = Path(__file__).parent
 needs_boards = pytest.mark.skipif(
@@ -121,5 +121,9 @@ def test_c_without_its_manifest_or_for_another_runtime_is_refused(emitted, emit)
 
 def test_c_that_was_changed_is_refused(emitted):
     emitted.with_suffix(".c").write_text("int m_invoke(void) { return 0; }\n")
-    with pytest.raises(edgekit.errors.UserError, match=r"is not the artifact that m.h.edgekit"):
+    with pytest.raises(UserError, match=r"is not the artifact that m.h.+: m.c was changed") as said:
+        edgekit.bench(emitted, devices="qemu://cortex-m7")
+    assert said.value.fix == "convert it again"
+    emitted.with_suffix(".c").unlink()
+    with pytest.raises(UserError, match=r"m.c is missing"):
         edgekit.bench(emitted, devices="qemu://cortex-m7")

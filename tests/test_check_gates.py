@@ -68,6 +68,23 @@ def test_a_latency_whose_interval_reaches_the_budget_is_to_be_measured_longer():
     assert "--max-latency-ms 1.025" in far.fix
 
 
+@pytest.mark.parametrize("device", ["qemu://cortex-m7", "qemu://aarch64"])
+def test_what_an_emulator_cannot_tell_is_not_asked_of_it_again(device):
+    bare = cases.figures(
+        device=device, median_s=None, ci95_s=None, process_medians_s=(), peak_delta_bytes=None
+    )
+    for gate in gates(bare, max_latency_ms=5, max_memory_bytes=5):
+        assert gate.outcome == "broken"
+        assert gate.fix.startswith(f"{device} cannot tell ")
+        assert "edgekit bench" not in gate.fix
+
+
+def test_what_another_device_lacks_is_measured_on_that_device():
+    bare = cases.figures(device="ssh://pi", median_s=None, ci95_s=None, process_medians_s=())
+    (latency,) = gates(bare, max_latency_ms=5)
+    assert latency.fix.startswith("edgekit bench kws.tflite --device ssh://pi -o R.result.json")
+
+
 def test_what_was_not_measured_breaks_the_gate_that_asks_for_it():
     bare = cases.figures(
         median_s=None, ci95_s=None, process_medians_s=(), peak_delta_bytes=None, accuracy=None,

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgekit import cli, comparing, layer_comparison, manifest
+from edgekit import cli, compare_sides, comparing, layer_comparison, manifest
 from edgekit.compare_types import CompareReport
 from edgekit.errors import DataError, ModelError, OutputError, UsageError
 
@@ -349,6 +349,21 @@ def test_no_file_of_what_is_compared_is_overwritten_even_by_force(output, data, 
     with pytest.raises(UsageError, match=r"belongs to what is compared|named twice"):
         comparing.compare(reference, made, data=str(samples), output=tmp_path / output, force=True)
     assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
+
+
+def test_a_plot_that_is_called_another_format_is_refused_with_the_right_name() -> None:
+    request = comparing.Request("d.npz", layers=True, plot=Path("x.png"))
+    with pytest.raises(UsageError, match="drawn as SVG") as caught:
+        comparing.check(request)
+    assert caught.value.fix == "--plot x.svg"
+
+
+def test_c_is_no_side_of_a_comparison_and_the_fix_names_bench_and_every_format(tmp_path) -> None:
+    (tmp_path / "m.h").write_text("int x;")
+    with pytest.raises(ModelError, match="C for a microcontroller") as caught:
+        compare_sides.find(tmp_path / "m.h", trust=False)
+    assert "--device qemu://cortex-m7" in caught.value.fix
+    assert ".xml" in caught.value.fix
 
 
 def test_a_plot_without_layers_names_the_option() -> None:

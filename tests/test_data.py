@@ -125,8 +125,8 @@ def test_groups_are_never_torn(tmp_path: Path) -> None:
     ("sizes", "told"),
     [
         ({"test": 2}, "test has 2 samples; at least 3"),
-        ({"train": 1}, "train has 1 samples; at least 2"),
-        ({"val": 1, "test": 5}, "val has 1 samples; at least 2"),
+        ({"train": 1}, "train has 1 sample; at least 2"),
+        ({"val": 1, "test": 5}, "val has 1 sample; at least 2"),
     ],
 )
 def test_too_few_samples_to_keep_roles_apart(

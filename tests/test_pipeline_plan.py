@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgekit import build_file, metric_names, metrics, pipeline_plan
-from edgekit.errors import BuildFileError
+from edgekit.errors import BuildFileError, UsageError
 
 MODEL = '[model.m]\npath = "m.keras"\n'
 DATA = 'data = "d.npz"\n'
@@ -183,6 +183,23 @@ def test_a_measurement_of_what_cannot_run_there_says_what_to_build(stages, emit,
     with pytest.raises(BuildFileError, match=r"nothing that is built of it runs") as caught:
         stages(text)
     assert way_out in caught.value.fix
+
+
+@pytest.mark.parametrize("url", ["qemu://foo", "qemu://cortex-m9", "qemu://aarch64/x"])
+def test_an_emulated_device_that_there_is_not_is_said_to_be_none(stages, url):
+    text = C_BUILD + f'emit = "c"\n[[bench]]\ntarget = "cortex-m7"\ndevice = "{url}"\n'
+    with pytest.raises(UsageError, match=r"bench\[0\]\.device.* is nothing that edgekit emulates"):
+        stages(text)
+
+
+def test_c_is_not_proposed_for_a_target_that_takes_another_format(stages):
+    text = MODEL + '[[build]]\nmodel = "m"\ntarget = "host-onnxruntime"\nprecision = "fp32"\n'
+    bench = '[[bench]]\ntarget = "host-onnxruntime"\ndevice = "qemu://cortex-m7"\n'
+    with pytest.raises(BuildFileError, match=r"nothing that is built of it runs") as caught:
+        stages(text + bench)
+    assert caught.value.fix == (
+        "take it out of bench[0]: no C is made for host-onnxruntime, which takes onnx"
+    )
 
 
 def test_a_range_of_batch_sizes_reaches_convert(stages):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekit import units
+from edgekit import intervals, units
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,8 @@ def test_a_shown_size_is_within_half_a_per_cent_and_has_at_most_four_digits(valu
 def test_a_change_of_a_share_is_in_points_and_others_are_as_they_are():
     assert units.metric_change("top1", 0.015, (0.0021, 0.0279)) == "1.50 points [0.21, 2.79]"
     assert units.metric_change("mse", 0.015) == "0.0150"
+
+
+def test_a_ratio_at_its_cap_is_called_equal() -> None:
+    assert units.decibels(intervals.SQNR_CAP_DB) == "equal"
+    assert units.decibels(38.44) == "38.4 dB"
