@@ -265,6 +265,8 @@ def _judge(device: Device, subject: Subject, request: Request, progress: Progres
         operators = _operators(device, subject.measurand, request)
         untold = f"{subject.measurand.runtime} does not tell the time per operator"
         judged = replace(judged, operators=operators, notes=() if operators else (untold,))
+    if request.profile_ops and device.untimed:
+        judged = replace(judged, notes=(f"no time per operator: {device.untimed}",))
     return judged
 
 
