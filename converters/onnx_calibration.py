@@ -188,9 +188,7 @@ class Calibration:
         for name in names:
             kept = tuple(sorted(others - {name}))
             ranges = self._ranges(choice)
-            model = self._dialect.quantized(
-                self._graph, ranges, kept, fitted=self._fitted
-            )
+            model = self._dialect.quantized(self._graph, ranges, kept, fitted=self._fitted)
             found = self._run(model, outputs, simulated=not self._dialect.MAY_OVERFLOW)
             noise[name] = max(map(_noise_to_signal, exact, found))
         return noise
@@ -219,7 +217,7 @@ class Calibration:
 
 
 def _dequantized(model: Model, name: str) -> str:
-    """What an int8 graph makes of an activation; to read it before would keep its layer in float."""
+    """An activation after its Q/DQ; one read before would keep its layer in float."""
     for kind in ("QuantizeLinear", "DequantizeLinear"):
         node = next((n for n in model.graph.node if n.op_type == kind and n.input[0] == name), None)
         if node is None:

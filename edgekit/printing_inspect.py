@@ -32,6 +32,8 @@ def _facts(model: ModelInfo) -> Iterator[tuple[str, printing.Cell]]:
     generation = f", {model.generation}" if model.generation else ""
     yield "model", model.path
     yield "format", f"{model.format}{generation}"
+    if model.opset:
+        yield "opset", model.opset
     yield "size", units.size(model.size_bytes)
     yield "SHA-256", model.sha256
     if model.precision:

@@ -53,12 +53,22 @@ def test_a_range_of_batches_becomes_an_optimization_profile():
         ("1..16", "host", UsageError, "only TensorRT engines take a range"),
         ("16..1", "nvidia-t4", UsageError, "is no range A..B"),
         ("0..4", "nvidia-t4", UsageError, "is no range A..B"),
+        ("1..1000000", "nvidia-t4", UsageError, "A ≤ B ≤ 999,999"),
         ("dynamic", "nvidia-t4", ConversionError, "dynamic has no end"),
     ],
 )
 def test_batches_that_cannot_be_had_are_refused(text, target, kind, told):
     with pytest.raises(kind, match=told):
         engine_plan.batch_range(text, hardware.load(target))
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [((1, 16), "1..16"), ([2, 8], "2..8"), (4, "4"), (None, "1")]
+)
+def test_a_batch_that_is_no_text_is_wrong_usage_with_the_text_to_give(given, meant, tmp_path):
+    with pytest.raises(UsageError, match="is no text") as caught:
+        edgekit.convert("m.onnx", target="nvidia-t4", batch=given, output=tmp_path / "m.onnx")
+    assert caught.value.fix == f'use batch="{meant}"'
 
 
 def test_ranges_and_numbers_are_told_apart():
