@@ -317,7 +317,7 @@ def test_convert_shows_the_evidence() -> None:
         "tflite int8 for host", "image [1, 32, ?, 3] int8, real = 1 · (q + 128)",
         "probabilities [1, 10] float32", "min-max, on 200 samples (seed 0)", "31.2 dB chosen",
         "why not", "mse – it failed",
-        "31.2 dB on 20 real samples (allowed: at least −0.5 dB)",
+        "31.2 dB on 20 real samples largest error",
         "largest error 0.052 of the range, same class 98.5 %",
         "top1 88.10 % → 87.80 % [87.14, 88.43], n = 10000", "kept float dense_1", "holds",
         "warning: int8 is slower here",
