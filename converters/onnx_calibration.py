@@ -30,6 +30,21 @@ class Choice(NamedTuple):
     float_layers: tuple[str, ...]
 
 
+class _Losses(NamedTuple):
+    """Noise-to-signal power ratios at the outputs, of kernels and of what the file says."""
+
+    kernels: float
+    file: float
+
+    def overflows(self) -> bool:
+        """Whether more than rounding is at work."""
+        return self.kernels > self.file * OVERFLOW_FACTOR
+
+    def __str__(self) -> str:
+        kernels, file = (-10 * np.log10(max(share, 1e-12)) for share in self)
+        return f"{kernels:.1f} dB where the file itself gives {file:.1f}"
+
+
 class Dialect(Protocol):
     """What one runtime's int8 is: `onnx_dialect` and `tensorrt_dialect` are such."""
 
@@ -74,6 +89,7 @@ class Calibration:
         self._dialect = dialect
         self._samples = samples
         self._statistics: dict[str, TensorStatistics] = {}
+        self._fitted = False
         self._overflow: str | None = None
         self._judged = not dialect.MAY_OVERFLOW
 
@@ -85,8 +101,9 @@ class Calibration:
             return self._dialect.quantized(self._graph, ranges, choice.float_layers, fitted=fitted)
 
         if not self._judged:
-            self._judged, self._overflow = True, self._overflows(make(fitted=False))
-        return make(fitted=self._overflow is not None)
+            self._judged = True
+            self._judge_kernels(make(fitted=False), make(fitted=True))
+        return make(fitted=self._fitted)
 
     def notes(self) -> tuple[str, ...]:
         """What the kernels of this CPU made necessary."""
@@ -115,21 +132,38 @@ class Calibration:
                 found[name] = activation_ranges.BOUNDED[producer.op_type]
         return found
 
-    def _overflows(self, model: Model) -> str | None:
-        """What this CPU's kernels lose of what a file says, if it is more than rounding."""
-        outputs = [value.name for value in self._graph.model.graph.output]
+    def _judge_kernels(self, whole: Model, fitted: Model) -> None:
+        """Decides by measurement whether this CPU's kernels need fitted weights.
+
+        They do where they lose more than rounding of what a file says with weights of full range,
+        and give more with fitted ones.
+        """
+        before = self._losses(whole)
+        if not before.overflows():
+            return
+        after = self._losses(fitted)
+        self._fitted = after.kernels < before.kernels
+        told = f"this CPU's int8 kernels overflow with weights of full range ({before})"
+        if not self._fitted:
+            self._overflow = f"{told}, and with weights scaled to fit no less: fp16 does not"
+        elif after.overflows():
+            self._overflow = f"{told}, less with these, scaled to fit ({after}): fp16 does not"
+        else:
+            self._overflow = f"{told}: these were scaled to fit ({after})"
+
+    def _losses(self, model: Model) -> _Losses:
+        """What an int8 model loses in this CPU's kernels, and what its file itself loses.
+
+        Taken before a final softmax or sigmoid, whose own kernel rounds otherwise than the file.
+        """
+        outputs = [self._before_bounding(value.name) for value in self._graph.model.graph.output]
         exact = self._run(self._graph.model, outputs)
-        noise = [
-            max(map(_noise_to_signal, exact, self._run(model, outputs, simulated=simulated)))
+        stored = [_dequantized(model, name) for name in outputs]
+        kernels, file = (
+            max(map(_noise_to_signal, exact, self._run(model, stored, simulated=simulated)))
             for simulated in (False, True)
-        ]
-        if not noise[0] > noise[1] * OVERFLOW_FACTOR:
-            return None
-        kernels, file = (-10 * np.log10(max(share, 1e-12)) for share in noise)
-        return (
-            f"this CPU's int8 kernels overflow with weights of full range ({kernels:.1f} dB where"
-            f" the file gives {file:.1f}): they were scaled to fit"
         )
+        return _Losses(kernels, file)
 
     def interface_ranges(self) -> dict[str, Range]:
         """The extremes of each float input and output by its name."""
@@ -154,9 +188,7 @@ class Calibration:
         for name in names:
             kept = tuple(sorted(others - {name}))
             ranges = self._ranges(choice)
-            model = self._dialect.quantized(
-                self._graph, ranges, kept, fitted=self._overflow is not None
-            )
+            model = self._dialect.quantized(self._graph, ranges, kept, fitted=self._fitted)
             found = self._run(model, outputs, simulated=not self._dialect.MAY_OVERFLOW)
             noise[name] = max(map(_noise_to_signal, exact, found))
         return noise
@@ -182,6 +214,16 @@ class Calibration:
         lacking = [name for name in names if name not in self._statistics]
         self._statistics |= onnx_execution.collect(self._graph.model, lacking, self._samples)
         return self._statistics
+
+
+def _dequantized(model: Model, name: str) -> str:
+    """An activation after its Q/DQ; one read before would keep its layer in float."""
+    for kind in ("QuantizeLinear", "DequantizeLinear"):
+        node = next((n for n in model.graph.node if n.op_type == kind and n.input[0] == name), None)
+        if node is None:
+            break
+        name = node.output[0]
+    return name
 
 
 def _noise_to_signal(exact: NDArray[np.float64], found: NDArray[np.float64]) -> float:

@@ -165,6 +165,8 @@ def write(model: Model, out: Path) -> None:
 
 
 def _of_convolution(node: Node, name: str, values: NDArray[np.generic]) -> Weights:
-    channels, inputs = (0, 1) if node.op_type == "Conv" else (1, 0)
-    summed = inputs if node.op_type == "ConvTranspose" or values.shape[1] > 1 else None
-    return Weights(name, values, channels, summed)
+    if node.op_type == "ConvTranspose":
+        return Weights(name, values, 1, 0)
+    groups = attribute(node, "group", 1)
+    depthwise = groups > 1 and values.shape[:2] == (groups, 1)
+    return Weights(name, values, 0, None if depthwise else 1)

@@ -105,7 +105,7 @@ def _pairs(
         kind = TensorProto.DataType.Name(stored) if stored else "an unknown type"
         if stored == TensorProto.INT32:
             problem = "DequantizeLinear has an int32 input, as quantized biases have"
-            yield Finding(where, problem, "keep biases in float (QuantizeBias=False)")
+            yield Finding(where, problem, _OURS)
         elif stored in (TensorProto.UINT8, TensorProto.UINT4):
             problem = f"{node.op_type} uses the unsigned type {kind}; TensorRT's are signed"
             yield Finding(where, problem, _OURS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import click
 
@@ -42,7 +43,8 @@ Examples:
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
-    help="What the targets are asked about; default: each profile's.",
+    help="What the targets are asked about; default: the model's own, of a float model each "
+    "profile's.",
 )
 @click.option(
     "--recipe",
@@ -82,10 +84,17 @@ def inspect(
 
 def _findings(info: ModelInfo, target: str, precision: Precision | None) -> TargetFindings:
     profile = hardware.load(target)
-    wanted = precision or profile.precision.default
+    wanted = precision or _own_precision(info) or profile.precision.default
     findings = (*target_rules.check(info, profile, wanted), *inspection.lint(info.path, profile))
     if missing := target_rules.converter_missing(profile):
         # Last: what the model itself lacks is worth knowing all the same.
         fix = f"choose a target of {', '.join(registry.CONVERTERS)} (edgekit profiles list)"
         findings = (*findings, Finding(None, missing, fix))
     return TargetFindings(profile.name, wanted, findings)
+
+
+def _own_precision(info: ModelInfo) -> Precision | None:
+    """What an artifact is already; None for a float model, which can still become anything."""
+    if info.precision not in PRECISIONS or info.precision == "fp32":
+        return None
+    return cast("Precision", info.precision)

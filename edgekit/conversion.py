@@ -24,6 +24,7 @@ from edgekit import (
     manifest,
     metrics,
     npu_compilation,
+    precision_advice,
     registry,
 )
 from edgekit.errors import GateError
@@ -101,7 +102,7 @@ def convert(
     if found and not force:
         if on_progress:
             on_progress(f"{output} is up to date: nothing was run")
-        _gate(resolved, found)
+        _gate(resolved, found, profile)
         return found
     work = _work(resolved, profile)
     manifest.may_replace(output, siblings=_siblings(resolved, profile), force=force)
@@ -112,7 +113,7 @@ def convert(
         elapsed_s = time.monotonic() - started
         written: Manifest = work.describe(resolved, source, target, made, command, elapsed_s)
         conversion_work.publish(written, made.files, directory, output)
-    _gate(resolved, written)
+    _gate(resolved, written, profile)
     return written
 
 
@@ -134,7 +135,7 @@ def _work(resolved: ConversionPlan, profile: Profile) -> ModuleType:
     return npu_compilation if registry.is_compiled(resolved.format) else conversion_work
 
 
-def _gate(resolved: ConversionPlan, written: Manifest) -> None:
+def _gate(resolved: ConversionPlan, written: Manifest, profile: Profile) -> None:
     if resolved.max_drop is None or written.accuracy is None or written.source_accuracy is None:
         return
     drop = metrics.drop(written.source_accuracy, written.accuracy)
@@ -147,6 +148,6 @@ def _gate(resolved: ConversionPlan, written: Manifest) -> None:
         f" {resolved.max_drop:g}"
         + ("" if choosing_held else "; no rung of the ladder held on the choosing samples")
         + f"; the best artifact found was written to {resolved.output}",
-        "train with quantization (recipe qat-int8, once this version of edgekit has it), use"
-        " --precision fp16, or allow a larger --max-drop",
+        precision_advice.more_accurate(profile, resolved.precision)
+        + "calibrate on more samples (--data), or allow a larger --max-drop",
     )

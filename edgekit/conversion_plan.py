@@ -16,6 +16,7 @@ from edgekit import (
     loading,
     manifest,
     metric_names,
+    precision_advice,
     preprocess_names,
     registry,
     spec_hashes,
@@ -54,12 +55,13 @@ def resolve(
         ModelError: The model file is not readable or not safe.
     """
     _check_values(precision, input_type, output_type, max_drop)
+    engine_plan.check_text(batch)
     if emit:
         emission_plan.check_options(emit, precision, input_type, output_type, batch, output)
     profile = hardware.load(target)
     may_be_ready = emit is not None or registry.is_compiled(profile.format)
     ready = may_be_ready and Path(model).suffix == ".tflite"  # it may be int8 already
-    _check_data_options(None if ready else precision, data, preprocess, metric, max_drop)
+    _check_data_options(None if ready else precision, data, preprocess, metric, max_drop, profile)
     registry.converter_reference(profile.format)
     facts = registry.artifact_format(profile.format)
     device_options.check(profile, input_type, output_type, batch)
@@ -192,6 +194,7 @@ def _check_data_options(
     preprocess: str | None,
     metric: str | None,
     max_drop: float | None,
+    profile: Profile,
 ) -> None:
     metric_names.check_name(metric)
     if data is not None:
@@ -199,8 +202,8 @@ def _check_data_options(
     if precision in STATIC_PRECISIONS:
         raise UsageError(
             f"--precision {precision} needs calibration data, and --data was not given",
-            "add --data SPEC (an .npz, an image directory, or file.py:function), or use"
-            " --precision int8-dynamic",
+            "add --data SPEC (an .npz, an image directory, or file.py:function)"
+            + precision_advice.without_data(profile),
         )
     given = {"--max-drop": max_drop, "--metric": metric, "--preprocess": preprocess}
     for option, value in given.items():
@@ -236,7 +239,7 @@ def _check_precision(
         whose = "the model's recipe planned" if precision == planned else f"{profile.name} takes"
         raise ConversionError(
             f"{whose} {precision} by default, which needs calibration data",
-            "add --data SPEC, or name another --precision" if supported[1:] else "add --data SPEC",
+            "add --data SPEC" + precision_advice.without_data(profile),
         )
 
 
@@ -250,7 +253,11 @@ def _batch(text: str, profile: Profile) -> int | None:
             )
         return None
     if not re.fullmatch(r"[1-9]\d{0,5}", text):
-        raise UsageError(f"--batch {text} is neither a positive number nor dynamic", "--batch 1")
+        raise UsageError(
+            f"--batch {text} is neither dynamic nor a number from 1 to"
+            f" {engine_plan.LARGEST_BATCH:,}",
+            "--batch 1",
+        )
     return int(text)
 
 

@@ -89,10 +89,19 @@ def io_types(
     input_type: IoType | None,
     output_type: IoType | None,
 ) -> tuple[IoType, IoType]:
-    """The types that were asked for, or else the profile's; C for small machines takes int8."""
+    """The types that were asked for, or else the profile's; C for small machines takes int8.
+
+    Where the profile's are whole numbers, int16x8 has those of its own activations.
+    """
     if precision not in STATIC_PRECISIONS:
         return input_type or "float32", output_type or "float32"
     if emit and precision == "int8":
         return input_type or "int8", output_type or "int8"
-    own = profile.precision
-    return input_type or own.input_type, output_type or own.output_type
+    own = (profile.precision.input_type, profile.precision.output_type)
+    if precision == "int16x8":
+        own = (_sixteen_bits(own[0]), _sixteen_bits(own[1]))
+    return input_type or own[0], output_type or own[1]
+
+
+def _sixteen_bits(own: IoType) -> IoType:
+    return "int16" if own in ("int8", "uint8") else own

@@ -14,12 +14,27 @@ RUNTIME = "tensorrt"
 BUILDER = "trtexec"
 SUFFIX = ".engine"
 
+LARGEST_BATCH = 999_999
 _RANGE = re.compile(r"([1-9]\d{0,5})\.\.([1-9]\d{0,5})")
 
 
 def applies(profile: Profile) -> bool:
     """Whether a target's artifacts are engines of TensorRT."""
     return profile.format == RUNTIME
+
+
+def check_text(batch: object) -> None:
+    """Refuses what a caller from Python gave in place of text.
+
+    Raises:
+        UsageError: It is a number, a range or anything else.
+    """
+    if isinstance(batch, str):
+        return
+    pair = isinstance(batch, (tuple, list, range)) and len(batch) > 1
+    whole = batch if isinstance(batch, int) else 1
+    meant = f"{batch[0]}..{batch[-1]}" if pair else whole  # type: ignore[index]
+    raise UsageError(f"batch={batch!r} is no text", f'use batch="{meant}"')
 
 
 def batch_range(text: str, profile: Profile) -> tuple[int, int] | None:
@@ -43,7 +58,9 @@ def batch_range(text: str, profile: Profile) -> tuple[int, int] | None:
             "use --batch dynamic or a number",
         )
     if not found or int(found[1]) > int(found[2]):
-        raise UsageError(f"--batch {text} is no range A..B with 1 ≤ A ≤ B", "--batch 1..16")
+        raise UsageError(
+            f"--batch {text} is no range A..B with 1 ≤ A ≤ B ≤ {LARGEST_BATCH:,}", "--batch 1..16"
+        )
     return int(found[1]), int(found[2])
 
 

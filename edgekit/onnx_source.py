@@ -87,7 +87,7 @@ def _info(
         macs=sum(counted) if counted else None,
         precision=_precision(model),
         uncounted=tuple(sorted({layer.kind for layer in layers if layer.macs is None})),
-        notes=_notes(model),
+        opset=_opset(model),
     )
 
 
@@ -168,8 +168,5 @@ def _precision(model: Any) -> str | None:
     return names.get(types.pop()) if len(types) == 1 else None
 
 
-def _notes(model: Any) -> tuple[str, ...]:
-    opsets = ", ".join(
-        f"{entry.domain or 'ai.onnx'} {entry.version}" for entry in model.opset_import
-    )
-    return (f"opset {opsets}",)
+def _opset(model: Any) -> str:
+    return ", ".join(f"{entry.domain or 'ai.onnx'} {entry.version}" for entry in model.opset_import)

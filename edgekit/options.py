@@ -77,7 +77,9 @@ def batch(text: str) -> str:
     """A batch size as text, checked: one number, a range `A..B`, or `dynamic`."""
     found = re.fullmatch(r"([1-9][0-9]{0,5})(?:\.\.([1-9][0-9]{0,5}))?", text)
     if text != "dynamic" and found is None:
-        raise click.BadParameter(f"'{text}' is not a number from 1, a range A..B, or dynamic")
+        raise click.BadParameter(
+            f"'{text}' is not a number from 1 to 999,999, a range A..B of such, or dynamic"
+        )
     if found and found[2] and int(found[1]) >= int(found[2]):
         raise click.BadParameter(f"the range {text} does not rise")
     return text

@@ -76,13 +76,13 @@ def judge(parity: Parity, precision: str) -> tuple[str, ...]:
         raise ParityError(
             f"the {precision} artifact gives the same output '{parity.constant}' for every sample,"
             " its source does not",
-            "try --precision int16x8, int8-dynamic or fp16",
+            "try --precision int16x8, int8-dynamic or fp16, whichever of these the target runs",
         )
     if parity.sqnr_db < QUANTIZED_MINIMUM_DB:
         raise ParityError(
             f"{precision} destroys this model's outputs (SQNR {parity.sqnr_db:.1f} dB: more error"
             " than signal, with every calibration tried)",
-            "try --precision int16x8, int8-dynamic or fp16",
+            "try --precision int16x8, int8-dynamic or fp16, whichever of these the target runs",
         )
     if parity.sqnr_db < QUANTIZED_LOUD_DB:
         warning = (

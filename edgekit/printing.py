@@ -6,13 +6,13 @@ Without a terminal the width is fixed and there are no colours, so that logs com
 from __future__ import annotations
 
 import io
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 
 import msgspec
 from rich import box
 from rich.console import Console, Group, JustifyMethod, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -52,7 +52,7 @@ def render(rendered: RenderableType) -> str:
         emoji=False,
         highlight=False,
     )
-    console.print(rendered)
+    console.print(rendered, crop=False)  # all but commands fit already
     return "\n".join(line.rstrip() for line in sheet.getvalue().splitlines()) + "\n"
 
 
@@ -102,7 +102,14 @@ def facts(pairs: Iterable[tuple[str, Cell]]) -> Table:
 def stack(*parts: RenderableType | None) -> Group:
     """Parts below one another, with an empty line between them; None is left out."""
     shown = [part for part in parts if part is not None]
-    return Group(*(Padding(part, (0 if i == 0 else 1, 0, 0, 0)) for i, part in enumerate(shown)))
+    spaced = [line for part in shown for line in (Text(), part)]  # a Padding would crop commands
+    return Group(*spaced[1:])
+
+
+def command(heading: str, words: Sequence[str]) -> Group:
+    """A heading, and a command on one line of its own, however long, for a shell."""
+    line = Text(streams.printable(shlex.join(words)), no_wrap=True, overflow="ignore")
+    return Group(Text(heading, style="bold"), line)
 
 
 def warnings(texts: Iterable[str]) -> Group | None:

@@ -45,6 +45,7 @@ def convert(made: Manifest, output: Path) -> RenderableType:
     """
     return printing.stack(
         printing.facts(_facts(made, output)),
+        _to_build(made),
         _candidates(made.calibration) if made.calibration else None,
         _ladder(made.ladder) if made.ladder else None,
         printing.warnings(made.warnings),
@@ -78,6 +79,19 @@ def _facts(made: Manifest, output: Path) -> Iterator[tuple[str, printing.Cell]]:
         yield "parity", _parity(made.parity)
     if made.accuracy:
         yield "accuracy", _accuracy(made.source_accuracy, made.accuracy)
+
+
+def _to_build(made: Manifest) -> RenderableType | None:
+    """The command that makes the engine, to be pasted; None where there is none to make."""
+    step = next((step for step in made.steps if step.name == "build"), None)
+    if step is None:
+        return None
+    detail = step.detail
+    where = (
+        f"builds the engine (compute capability {detail['compute_capability']}, TensorRT"
+        f" {detail['tensorrt_major']}):"
+    )
+    return printing.command(where, detail["command"])
 
 
 def _simplified(made: Manifest) -> str | None:
@@ -135,19 +149,17 @@ def _chosen(calibration: Calibration) -> str:
 def _parity(parity: Parity) -> str:
     on = f"{parity.samples} {'real' if parity.real_data else 'generated'} samples"
     agreement = "" if parity.agreement is None else f", same class {100 * parity.agreement:.1f} %"
-    signal = (
-        f"{_decibels(parity.sqnr_db)} on {on}{_allowed(parity, 'sqnr_db >= ', 'at least {} dB')}"
-    )
     error = f"{parity.max_rel:.2g}".replace("e-0", "e-")
-    largest = f"largest error {error} of the range{_allowed(parity, 'max_rel <= ', '{}')}"
-    return f"{signal}\n{largest}{agreement}"
+    largest = f"largest error {error} of the range{_allowed(parity)}"
+    return f"{_decibels(parity.sqnr_db)} on {on}\n{largest}{agreement}"
 
 
-def _allowed(parity: Parity, rule: str, shown: str) -> str:
-    """What the tolerance allows, where it is about this figure."""
+def _allowed(parity: Parity) -> str:
+    """What a float artifact's error may be; that of a quantized one has no limit but its signal."""
+    rule = "max_rel <= "
     if not parity.tolerance.startswith(rule):
         return ""
-    return f" (allowed: {shown.format(parity.tolerance.removeprefix(rule).replace('-', '−'))})"
+    return f" (allowed: {parity.tolerance.removeprefix(rule)})"
 
 
 def _accuracy(source: Accuracy | None, artifact: Accuracy) -> str:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from edgekit import printing, printing_explained, units
 from edgekit.inspect_types import Finding, InspectReport, TargetFindings
 from edgekit.types import Dimension, LayerInfo, ModelInfo
+
+SHOWN_LAYERS = 3
+_VALUE = re.compile(r" \([^()]*\)$")
+"""The value that a problem ends in, as in "a zero point that is not 0 (128)"."""
 
 
 def inspect(report: InspectReport) -> RenderableType:
@@ -32,6 +38,8 @@ def _facts(model: ModelInfo) -> Iterator[tuple[str, printing.Cell]]:
     generation = f", {model.generation}" if model.generation else ""
     yield "model", model.path
     yield "format", f"{model.format}{generation}"
+    if model.opset:
+        yield "opset", model.opset
     yield "size", units.size(model.size_bytes)
     yield "SHA-256", model.sha256
     if model.precision:
@@ -62,12 +70,41 @@ def _target(told: TargetFindings) -> RenderableType:
     if not told.findings:
         return Text(f"{title}: nothing stands in the way")
     columns = [("layer", False), ("", False), ("problem and fix", False)]
-    return printing.table(columns, map(_finding, told.findings), title=title)
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
+    for finding in told.findings:
+        alike = _VALUE.sub("", finding.problem)
+        groups.setdefault((finding.severity, alike, finding.fix), []).append(finding)
+    rows = [_group(problem, found) for (_, problem, _), found in groups.items()]
+    return Group(printing.table(columns, rows, title=title), Text(), Text(_verdict(told)))
 
 
-def _finding(finding: Finding) -> list[printing.Cell]:
-    layer = finding.layer or "(model)"
-    return [layer, finding.severity, printing.two_lines(finding.problem, finding.fix)]
+def _group(alike: str, found: list[Finding]) -> list[printing.Cell]:
+    """One row for findings that differ in no more than layer and value."""
+    first = found[0]
+    names = list(dict.fromkeys(finding.layer or "(model)" for finding in found))
+    more = len(names) - SHOWN_LAYERS
+    shown = "\n".join(names[:SHOWN_LAYERS]) + (f"\nand {more} more" if more > 0 else "")
+    problem = first.problem if len({one.problem for one in found}) == 1 else alike
+    times = f"{len(found)} × " if len(found) > 1 else ""
+    return [shown, first.severity, printing.two_lines(times + problem, first.fix)]
+
+
+def _verdict(told: TargetFindings) -> str:
+    """What all findings together mean."""
+    counted = Counter(finding.severity for finding in told.findings)
+    if counted["error"]:
+        return f"{told.target} does not run it as it is: {_plural(counted['error'], 'problem')}"
+    if counted["unknown"]:
+        open_ = _plural(counted["unknown"], "question")
+        return f"{told.target} may run it: {open_} left open until it is converted"
+    return (
+        f"{told.target} runs it, {_plural(counted['cpu'], 'layer')} on the CPU beside the"
+        " accelerator"
+    )
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _warnings(model: ModelInfo) -> Iterator[str]:

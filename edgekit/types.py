@@ -92,7 +92,8 @@ class ModelInfo(Struct, frozen=True, forbid_unknown_fields=True):
     """What `edgekit inspect` knows of a model file.
 
     `generation` is "keras3", "keras2" (read by tf_keras and replayed), or None for other formats.
-    `uncounted` names the kinds of layers whose MACs no rule covers.
+    `uncounted` names the kinds of layers whose MACs no rule covers. `opset` are the operator sets
+    of an .onnx with their versions.
     """
 
     path: str
@@ -108,6 +109,7 @@ class ModelInfo(Struct, frozen=True, forbid_unknown_fields=True):
     precision: str | None = None
     uncounted: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    opset: str | None = None
 
 
 # --------------------------------------------------------------------------------------- data

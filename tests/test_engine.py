@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import edgekit
-from edgekit import cli, engine_plan, hardware
+from edgekit import cli, engine_plan, hardware, printing, printing_convert
 from edgekit.errors import ConversionError, ModelError, UsageError
 from edgekit.types import TensorSpec
 
@@ -53,12 +54,22 @@ def test_a_range_of_batches_becomes_an_optimization_profile():
         ("1..16", "host", UsageError, "only TensorRT engines take a range"),
         ("16..1", "nvidia-t4", UsageError, "is no range A..B"),
         ("0..4", "nvidia-t4", UsageError, "is no range A..B"),
+        ("1..1000000", "nvidia-t4", UsageError, "A ≤ B ≤ 999,999"),
         ("dynamic", "nvidia-t4", ConversionError, "dynamic has no end"),
     ],
 )
 def test_batches_that_cannot_be_had_are_refused(text, target, kind, told):
     with pytest.raises(kind, match=told):
         engine_plan.batch_range(text, hardware.load(target))
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [((1, 16), "1..16"), ([2, 8], "2..8"), (4, "4"), (None, "1")]
+)
+def test_a_batch_that_is_no_text_is_wrong_usage_with_the_text_to_give(given, meant, tmp_path):
+    with pytest.raises(UsageError, match="is no text") as caught:
+        edgekit.convert("m.onnx", target="nvidia-t4", batch=given, output=tmp_path / "m.onnx")
+    assert caught.value.fix == f'use batch="{meant}"'
 
 
 def test_ranges_and_numbers_are_told_apart():
@@ -88,9 +99,16 @@ def test_the_manifest_says_that_no_engine_was_built_and_how_it_is(made):
     assert step.detail["command"][1] == f"--onnx={path}"
     assert "--maxShapes=image:4x4x12x12" in step.detail["command"]
     assert "no engine was built" in written.warnings[-1]
-    assert "--stronglyTyped" in written.warnings[-1]
     assert written.inputs[0].shape == (None, 4, 12, 12)
     assert written.parity.sqnr_db > 25
+
+
+def test_the_command_is_printed_on_one_line_that_a_shell_takes(made):
+    path, written, _ = made
+    lines = printing.render(printing_convert.convert(written, path)).splitlines()
+    (command,) = [line for line in lines if "trtexec" in line]
+    assert len(command) > printing.WIDTH_WITHOUT_TERMINAL
+    assert shlex.split(command) == list(written.steps[-1].detail["command"])
 
 
 def test_bench_does_not_measure_it_in_the_place_of_tensorrt(made):

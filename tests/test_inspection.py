@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from edgekit.inspect_types import RecipeFindings
 from edgekit.recipe_types import Removal
 
 MODEL = Path(str(resources.files("edgekit") / "demo_digits.keras"))
+GRAPHS = Path(__file__).parent / "converters" / "int8_graphs.py"
 needs_keras = pytest.mark.skipif(
     bool(registry.missing(registry.SOURCES["keras"])), reason="TensorFlow is not installed"
 )
@@ -173,3 +175,17 @@ def test_several_targets_and_a_recipe_contradict_each_other():
     done = command("m.keras", "--recipe", "int8", "--target", "host", "--target", "cortex-m7")
     assert done.returncode == 2
     assert done.stderr.startswith("error: --recipe was given with 2 targets")
+
+
+@needs_keras
+def test_a_target_is_asked_about_what_the_model_is_already(tmp_path):
+    spec = importlib.util.spec_from_file_location("int8_graphs", GRAPHS)
+    graphs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(graphs)
+    path = tmp_path / "m.tflite"
+    path.write_bytes(graphs.small_cnn())
+    told = json.loads(command(str(path), "--target", "nvidia-t4", "--json").stdout)
+    assert told["model"]["precision"] == "int8"
+    assert told["targets"][0]["precision"] == "int8"
+    asked = (str(path), "--target", "nvidia-t4", "--precision", "fp16", "--json")
+    assert json.loads(command(*asked).stdout)["targets"][0]["precision"] == "fp16"

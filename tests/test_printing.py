@@ -317,7 +317,7 @@ def test_convert_shows_the_evidence() -> None:
         "tflite int8 for host", "image [1, 32, ?, 3] int8, real = 1 · (q + 128)",
         "probabilities [1, 10] float32", "min-max, on 200 samples (seed 0)", "31.2 dB chosen",
         "why not", "mse – it failed",
-        "31.2 dB on 20 real samples (allowed: at least −0.5 dB)",
+        "31.2 dB on 20 real samples largest error",
         "largest error 0.052 of the range, same class 98.5 %",
         "top1 88.10 % → 87.80 % [87.14, 88.43], n = 10000", "kept float dense_1", "holds",
         "warning: int8 is slower here",
@@ -362,6 +362,43 @@ def test_inspect_shows_layers_and_what_each_target_says() -> None:
         "warning: the MACs leave out layers that no rule covers: Odd",
     ):  # fmt: skip
         assert part in text, part
+
+
+def test_inspect_shows_equal_problems_once_with_their_number_and_a_verdict() -> None:
+    zero = [Finding(f"q{at}", f"a zero point that is not 0 ({at})", "do") for at in range(1, 41)]
+    other = Finding("bias", "an int32 input (7)", "do")
+    told = TargetFindings("nvidia-t4", "int8", (*zero, other))
+    report = msgspec.structs.replace(INSPECTED, targets=(told,))
+    lines = printing.render(printing_inspect.inspect(report))
+    assert lines.count("zero point") == 1
+    text = words(printing_inspect.inspect(report))
+    for part in (
+        "q1 error 40 × a zero point that is not 0 q2 do q3 and 37 more",
+        "bias error an int32 input (7)",
+        "nvidia-t4 does not run it as it is: 41 problems",
+    ):
+        assert part in text, part
+
+
+@pytest.mark.parametrize(
+    ("severities", "verdict"),
+    [
+        (("cpu", "cpu"), "it, 2 layers on the CPU beside the accelerator"),
+        (("cpu", "unknown"), "may run it: 1 question left open until it is converted"),
+        (("cpu", "error"), "does not run it as it is: 1 problem"),
+    ],
+)
+def test_the_verdict_on_a_target_follows_the_worst_finding(severities, verdict) -> None:
+    found = tuple(Finding(f"l{at}", "p", "f", one) for at, one in enumerate(severities))
+    report = msgspec.structs.replace(INSPECTED, targets=(TargetFindings("npu-1", "int8", found),))
+    assert verdict in words(printing_inspect.inspect(report))
+
+
+def test_inspect_shows_the_opset_as_a_fact() -> None:
+    model = msgspec.structs.replace(INSPECTED.model, opset="ai.onnx 18")
+    text = words(printing_inspect.inspect(InspectReport("edgekit.inspect/1", model)))
+    assert "opset ai.onnx 18" in text
+    assert "warning: opset" not in text
 
 
 def test_inspect_shows_what_a_recipe_would_do_layer_by_layer() -> None:

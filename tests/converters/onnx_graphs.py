@@ -51,6 +51,21 @@ def cnn(path, batch="n"):
     return save(path, nodes, given, [("class", FLOAT, [batch, 5])], constants)
 
 
+def gray(path):
+    """A convolution of one input channel, whose neighbours are places of the kernel: 12 × 12 × 1.
+
+    It adds more than it takes off, so that pairs of full range exceed 16 bits.
+    """
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["image", "w1"], ["c1"], pads=[1, 1, 1, 1], name="first"),
+        node("Relu", ["c1"], ["y"], name="relu"),
+    ]
+    constants = {"w1": weights(8, 1, 3, 3, spread=0.03) + 0.3}
+    sides = [("image", FLOAT, ["n", 1, 12, 12])], [("y", FLOAT, ["n", 8, 12, 12])]
+    return save(path, nodes, *sides, constants)
+
+
 def dense(path, batch="n", outlier=1):
     """Three dense layers whose products overflow 16 bits in pairs: [n, 64] → [n, 32].
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +181,30 @@ def test_int8_computes_what_the_file_says_on_this_cpu(bench, dense):
     kernels, file = (graphs.run(path, x, simulated=mode)["y"] for mode in (False, True))
     assert graphs.sqnr_db(expected, kernels) > graphs.sqnr_db(expected, file) - 2
     assert graphs.sqnr_db(expected, kernels) > 30
+
+
+def test_a_convolution_of_one_channel_computes_what_the_file_says_on_this_cpu(bench, tmp_path):
+    path = graphs.gray(tmp_path / "gray.onnx")
+    bench.open(path, ([spec("image", None, 1, 12, 12)], [spec("y", None, 8, 12, 12)]))
+    x = {"image": np.random.default_rng(0).uniform(0, 1, (32, 1, 12, 12)).astype(np.float32)}
+    expected = graphs.run(path, x)["y"]
+    (made,) = bench.convert("int8", x)["files"]
+    kernels, file = (graphs.run(made, x, simulated=mode)["y"] for mode in (False, True))
+    assert graphs.sqnr_db(expected, kernels) > graphs.sqnr_db(expected, file) - 1
+    assert graphs.sqnr_db(expected, kernels) > 35
+
+
+def test_a_warning_of_overflow_says_what_the_artifact_gives(bench, dense):
+    _, x, expected = dense
+    made = bench.convert("int8", x)
+    told = [text for text in made["warnings"] if "overflow" in text]
+    if not told:
+        pytest.skip("this CPU's int8 kernels add in 32 bits")
+    before, _, after, file = map(float, re.findall(r"\d+\.\d", told[0]))
+    kernels = graphs.sqnr_db(expected, graphs.run(made["files"][0], x)["y"])
+    said = graphs.sqnr_db(expected, graphs.run(made["files"][0], x, simulated=True)["y"])
+    assert (after, file) == (pytest.approx(kernels, abs=0.1), pytest.approx(said, abs=0.1))
+    assert before < after - 2
 
 
 @pytest.mark.parametrize(("kind", "lowest"), [("int8", -128), ("uint8", 0)])
