@@ -16,7 +16,7 @@ import onnx
 import tf2onnx
 from onnx import checker, defs, shape_inference
 
-from edgekit import frozen_graph
+from edgekit import frozen_graph, onnx_order
 from edgekit.errors import ConversionError, one_line
 from edgekit.keras_loading import Loaded
 from edgekit.types import TensorSpec
@@ -54,6 +54,7 @@ def to_onnx(loaded: Loaded, function: Any, path: Path) -> None:
             f"tf2onnx cannot convert the model: {one_line(str(error))[:300]}", _WAY_OUT
         ) from error
     _refuse_unknown(model)
+    onnx_order.settle(model.graph)
     _rename(model.graph.input, loaded.inputs, model.graph)
     _rename(model.graph.output, loaded.outputs, model.graph)
     _check(model)
