@@ -94,5 +94,5 @@ def _rename(node: Any, names: Mapping[str, str]) -> None:
     for inner in _branches(node):
         for one in inner.node:
             _rename(one, names)
-        for value in inner.output:
+        for value in (*inner.input, *inner.output, *inner.initializer, *inner.value_info):
             value.name = names.get(value.name, value.name)
