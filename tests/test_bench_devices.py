@@ -132,7 +132,9 @@ MACHINE = {
 def told(machine, replicates, target=None) -> list[str]:
     frames = {"environment": {**MACHINE, **machine}, "facts": {"delegate": None, "versions": {}}}
     observed = bench_rounds.Observed(replicates, frames)
-    return list(bench_warnings.of(remote("a"), SimpleNamespace(target=target, made_for=target), observed, 1))
+    return list(
+        bench_warnings.of(remote("a"), SimpleNamespace(target=target, made_for=target), observed, 1)
+    )
 
 
 @pytest.mark.parametrize(
