@@ -31,9 +31,9 @@ def check_text(batch: object) -> None:
     """
     if isinstance(batch, str):
         return
-    pair = isinstance(batch, (tuple, list, range)) and len(batch) > 1
-    whole = batch if isinstance(batch, int) else 1
-    meant = f"{batch[0]}..{batch[-1]}" if pair else whole  # type: ignore[index]
+    meant = str(batch) if isinstance(batch, int) else "1"
+    if isinstance(batch, tuple | list | range) and len(batch) > 1:
+        meant = f"{batch[0]}..{batch[-1]}"
     raise UsageError(f"batch={batch!r} is no text", f'use batch="{meant}"')
 
 
