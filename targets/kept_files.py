@@ -31,16 +31,18 @@ Sent = tuple[str, bytes | Path]
 """A file's name on the device, and what is in it or where it is here."""
 
 
-class NoAnswer(DeviceError):
-    """The command line that was to start Python there ended without an answer."""
+class NoAnswer(RuntimeError):
+    """The command line that was to start Python there ended without an answer.
 
-    def __init__(self, url: str, code: int, said: str) -> None:
-        lines = [line for line in said.splitlines() if line.strip()]
-        told = f": {one_line(lines[-1])[:300]}" if lines else ""
-        super().__init__(
-            f"{url}: Python did not start there (exit code {code}){told}",
-            "see that a command which is given to ssh runs there: its login shell, and its disk",
-        )
+    The cause of the `DeviceError` that tells the user.
+
+    Args:
+        code: Its exit code.
+        said: What it wrote to its error stream.
+    """
+
+    def __init__(self, code: int, said: str) -> None:
+        super().__init__(code, said)
         self.code = code
         self.said = said
 
@@ -119,12 +121,22 @@ class Keeper:
                 if body is None and "Traceback" in answer.said:
                     raise RunnerBug(f"{self._url}: the keeper of files failed\n{answer.said}")
                 if body is None:
-                    raise NoAnswer(self._url, answer.code, answer.said)
+                    silent = NoAnswer(answer.code, answer.said)
+                    raise _not_started(self._url, silent) from silent
                 if "refused" in body:
                     raise _refused(self._url, body["refused"])
                 if into is not None:
                     _receive(self._url, answer.output, body["files"], into)
         return body
+
+
+def _not_started(url: str, silent: NoAnswer) -> DeviceError:
+    lines = [line for line in silent.said.splitlines() if line.strip()]
+    told = f": {one_line(lines[-1])[:300]}" if lines else ""
+    return DeviceError(
+        f"{url}: Python did not start there (exit code {silent.code}){told}",
+        "see that a command which is given to ssh runs there: its login shell, and its disk",
+    )
 
 
 def script(module: str) -> list[str]:

@@ -63,8 +63,9 @@ def find(connection: Connection, *, look_only: bool = False) -> Found:
         facts = seeking.ask(
             "survey", modules=modules, ready=READY, look_only=look_only, limit_s=_FIRST_S
         )
-    except kept_files.NoAnswer as silent:
-        if silent.code == _NO_PYTHON:
+    except DeviceError as error:
+        silent = error.__cause__
+        if isinstance(silent, kept_files.NoAnswer) and silent.code == _NO_PYTHON:
             raise _no_python(url, silent.said) from None
         raise
     keeper = Keeper(connection, [facts["python"]], facts["cache"] or "")
