@@ -26,7 +26,7 @@ from edgekit import (
     workers,
 )
 from edgekit.compression_plan import CompressionPlan, Request
-from edgekit.compression_work import Work
+from edgekit.compression_state import Work
 from edgekit.errors import GateError
 from edgekit.manifest_types import Manifest, Step
 from edgekit.recipe_types import Claim

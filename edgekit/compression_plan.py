@@ -30,11 +30,11 @@ from edgekit.profile_types import Profile, ProfileRef
 from edgekit.recipe_types import (
     Claim,
     DistillStep,
-    FinetuneStep,
     QuantizeStep,
     Recipe,
     RecipeStep,
     SimplifyStep,
+    TrainedStep,
 )
 from edgekit.types import ModelFile, Precision
 
@@ -233,7 +233,7 @@ def steps(asked: Request, recipe: Recipe) -> tuple[RecipeStep, ...]:
 
 def _overridden(step: RecipeStep, asked: Request) -> RecipeStep:
     """A step with what the command line says of it."""
-    if asked.epochs is not None and isinstance(step, FinetuneStep | DistillStep):
+    if asked.epochs is not None and isinstance(step, TrainedStep) and recipe_files.trains(step):
         step = msgspec.structs.replace(step, epochs=asked.epochs)
     if asked.teacher is not None and isinstance(step, DistillStep):
         step = msgspec.structs.replace(step, teacher=str(asked.teacher))

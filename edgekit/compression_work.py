@@ -7,76 +7,37 @@ end. Nothing here imports a framework.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from edgekit import (
-    channel_schedule,
     chunks,
     compression_plan,
+    compression_state,
     compression_warnings,
     data_linting,
     files,
     ladder,
     recipe_files,
     sampling,
-    training_loop,
+    step_changes,
 )
-from edgekit.compression_plan import CompressionPlan
+from edgekit.compression_state import Work
 from edgekit.data import Dataset, open_data
 from edgekit.errors import DataError
-from edgekit.ladder import Judge
-from edgekit.manifest_types import PairedChange, Step, Trained
+from edgekit.manifest_types import Step
 from edgekit.recipe_types import (
     ChannelsStep,
     DistillStep,
     FinetuneStep,
     QuantizeStep,
     RecipeStep,
-    SimplifyStep,
 )
-from edgekit.types import Accuracy, DataRef, ModelInfo, Role
-from edgekit.workers import Worker
-
-Progress = Callable[[str], None]
+from edgekit.types import Accuracy, Role
 
 PROBES = 32
 """Real samples that a lossless step is compared on."""
-
-TAYLOR_SAMPLES = 1024
-"""Training samples whose gradients rate channels."""
-
-
-@dataclass(slots=True)
-class Work:
-    """What a compression has so far; `saved` is the model as it is after the last step."""
-
-    plan: CompressionPlan
-    worker: Worker
-    info: ModelInfo
-    directory: Path
-    progress: Progress
-    bar: training_loop.Bar
-    choosing: Judge | None = None
-    role: Role | None = None
-    final: Judge | None = None
-    probes: Path | None = None
-    data: DataRef | None = None
-    roles: tuple[str, ...] = ()
-    accuracy: Accuracy | None = None
-    paired: PairedChange | None = None
-    steps: list[Step] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    timing: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def saved(self) -> Path:
-        """Where every step writes the model."""
-        return self.directory / self.plan.output.name
 
 
 def run(work: Work) -> None:
@@ -98,10 +59,12 @@ def run(work: Work) -> None:
         _apply(work, number, step)
     if work.final is not None:
         work.progress("reading the test role once, for the final accuracy")
-        outputs = _outputs(work, work.final, "test")
+        outputs = compression_state.outputs(work, work.final, "test")
         work.accuracy = ladder.judge_outputs(work.final, outputs)
         work.paired = ladder.paired(work.final, outputs)
-        _warn(work, *compression_warnings.lost(work.final.source, work.accuracy, work.paired))
+        compression_state.warn(
+            work, *compression_warnings.lost(work.final.source, work.accuracy, work.paired)
+        )
     work.progress("checking that plain Keras opens what was written")
     work.worker.call("check_saved", path=str(work.saved), trust=plan.asked.trust)
     work.timing["compress_s"] = time.monotonic() - started
@@ -118,7 +81,7 @@ def _draw(work: Work, spec: str) -> None:
     work.probes = work.directory / "probes"
     chunks.write(work.probes, [dataset.calibration(PROBES, plan.asked.seed).x])
     predict = sampling.predictor(work.worker, work.directory)
-    _warn(work, *data_linting.lint_dataset(dataset, predict))
+    compression_state.warn(work, *data_linting.lint_dataset(dataset, predict))
     work.roles = tuple(dataset.roles)
     work.role = "val" if "val" in dataset.roles else "calib"
     if _may_be_judged(work, dataset, work.role):
@@ -139,7 +102,9 @@ def _may_be_judged(work: Work, dataset: Dataset, role: Role) -> bool:
         return True
     if next(dataset.batches(role, 1)).y is not None:
         return True
-    _warn(work, f"{dataset.spec} has no labels: accuracy was not measured, before or after")
+    compression_state.warn(
+        work, f"{dataset.spec} has no labels: accuracy was not measured, before or after"
+    )
     return False
 
 
@@ -163,7 +128,7 @@ def _take_student(work: Work, path: str) -> None:
     started = time.monotonic()
     work.progress(f"loading the student {path}")
     notes = work.worker.call("take_student", path=path, trust=work.plan.asked.trust)["notes"]
-    accuracy = _judge(work, work.choosing, "student") if work.choosing else None
+    accuracy = compression_state.judge(work, work.choosing, "student") if work.choosing else None
     _record(work, "student", {"path": path, "notes": notes}, accuracy, started, "student_s")
 
 
@@ -187,118 +152,22 @@ def _apply(work: Work, number: int, step: RecipeStep) -> None:
     name = f"step {number}/{len(work.plan.steps)} {kind}"
     work.progress(f"{name}: {compression_plan.settings(step)}")
     detail: dict[str, Any] = msgspec.to_builtins(step)
-    if isinstance(step, QuantizeStep):
+    if isinstance(step, QuantizeStep) and not recipe_files.looks(step):
         work.steps.append(Step(kind, {**detail, "carried_out_by": "convert"}))
         return
-    detail |= _change(work, step, name)
-    accuracy = _judge(work, work.choosing, f"step{number}") if work.choosing else None
+    detail |= step_changes.change(work, step, name)
+    accuracy = (
+        compression_state.judge(work, work.choosing, f"step{number}") if work.choosing else None
+    )
     _record(work, kind, detail, accuracy, started, f"step{number}_{kind}_s")
     if isinstance(step, ChannelsStep):
         later = work.plan.steps[number:]
         trained = any(isinstance(one, FinetuneStep | DistillStep) for one in later)
         source = work.choosing.source if work.choosing else None
-        _warn(
+        compression_state.warn(
             work,
             *compression_warnings.of_channels(detail, source, accuracy, work.role, trained=trained),
         )
-
-
-def _change(
-    work: Work, step: SimplifyStep | ChannelsStep | FinetuneStep | DistillStep, name: str
-) -> dict[str, Any]:
-    if isinstance(step, SimplifyStep):
-        probes = str(work.probes) if work.probes else None
-        simplified: dict[str, Any] = work.worker.call(
-            "apply_simplify", for_inference=step.for_inference, probes=probes
-        )
-        return simplified
-    if isinstance(step, ChannelsStep):
-        return _cut_channels(work, step, name)
-    detail: dict[str, Any] = {}
-    if isinstance(step, DistillStep):
-        teacher = work.plan.teacher if step.teacher else None
-        path = teacher.path if teacher else None
-        opened = work.worker.call("open_teacher", path=path, trust=work.plan.asked.trust)
-        for note in opened["notes"]:
-            work.progress(f"{name}: {note}")
-        taught_by = teacher or work.plan.source
-        detail["teacher"] = {"path": taught_by.path, "sha256": taught_by.sha256}
-    trained = _train(work, name, step)
-    return detail | {"training": [msgspec.to_builtins(trained)]}
-
-
-def _cut_channels(work: Work, step: ChannelsStep, name: str) -> dict[str, Any]:
-    """All iterations of a channels step, with training between them."""
-    asked, multiple = work.plan.asked, work.plan.channel_multiple
-    source = work.steps[0].detail
-    made: list[dict[str, Any]] = []
-    trainings: list[dict[str, Any]] = []
-    for iteration in range(1, step.iterations + 1):
-        label = f"{name} {iteration}/{step.iterations}" if step.iterations > 1 else name
-        if step.criterion == "taylor":
-            work.progress(f"{label}: gradients of {TAYLOR_SAMPLES} training samples")
-            work.worker.call(
-                "taylor_scores", samples=TAYLOR_SAMPLES, loss=asked.loss, seed=asked.seed
-            )
-        elif step.criterion == "reconstruction":
-            work.progress(f"{label}: choosing channels, and adjusting what reads them")
-        amount = channel_schedule.amount(step, iteration, source, work.worker.call("describe"))
-        cut = work.worker.call(
-            "apply_channels",
-            criterion=step.criterion,
-            scope=step.scope,
-            multiple=multiple,
-            seed=asked.seed,
-            **amount,
-        )
-        made.append(cut)
-        if iteration < step.iterations:
-            between = FinetuneStep(epochs=step.epochs)
-            trainings.append(msgspec.to_builtins(_train(work, label, between)))
-    merged = channel_schedule.merged(made)
-    # Reconstruction holds what is normalized where it was; a few samples may know it less well.
-    adjusted = step.criterion == "reconstruction"
-    if any(map(recipe_files.trains, work.plan.steps)) and not adjusted:
-        merged["recalibrated"] = work.worker.call("recalibrate", seed=asked.seed)
-    return {**merged, "multiple": multiple, **({"training": trainings} if trainings else {})}
-
-
-def _train(work: Work, name: str, step: FinetuneStep | DistillStep) -> Trained:
-    assert work.choosing is not None, "a recipe that trains has data"
-    choosing = work.choosing
-    distill = None
-    if isinstance(step, DistillStep):
-        distill = {
-            "temperature": step.temperature, "weight": step.weight, "features": step.features,
-        }  # fmt: skip
-    session = training_loop.Session(
-        epochs=step.epochs,
-        patience=step.patience,
-        settings={
-            "learning_rate": step.learning_rate,
-            "batch_size": step.batch_size,
-            "seed": work.plan.asked.seed,
-            "loss": work.plan.asked.loss,
-            "distill": distill,
-        },
-        judge=lambda: _judge(work, choosing, "epoch"),
-        progress=work.progress,
-        bar=work.bar,
-        name=name,
-    )
-    trained = training_loop.train(work.worker, session)
-    _warn(work, *compression_warnings.of_training(name, trained))
-    return trained
-
-
-def _judge(work: Work, judge: Judge, name: str) -> Accuracy:
-    return ladder.judge_outputs(judge, _outputs(work, judge, name))
-
-
-def _outputs(work: Work, judge: Judge, name: str) -> chunks.Arrays:
-    outputs = work.directory / f"outputs-{name}"
-    work.worker.call("predict", samples=str(judge.samples), outputs=str(outputs))
-    return chunks.read_all(outputs)
 
 
 def _record(
@@ -326,9 +195,3 @@ def _record(
         "accuracy": msgspec.to_builtins(accuracy),
     }
     work.steps.append(Step(name, detail))
-
-
-def _warn(work: Work, *texts: str) -> None:
-    for text in texts:
-        work.warnings.append(text)
-        work.progress(f"warning: {text}")

@@ -18,8 +18,10 @@ from edgekit.profile_types import Gain, Profile, Technique
 from edgekit.recipe_types import (
     ChannelsStep,
     Claim,
+    ClusterStep,
     DistillStep,
     FinetuneStep,
+    PruneStep,
     QuantizeStep,
     RecipeStep,
     SimplifyStep,
@@ -145,6 +147,11 @@ def _claim(step: RecipeStep, profile: Profile | None) -> Claim:
         return _looked_up(kind, step.precision, None, profile)
     if isinstance(step, ChannelsStep):
         return _looked_up(kind, "channels", step.ratio, profile)
+    if isinstance(step, PruneStep):
+        share = None if step.sparsity == "auto" else step.sparsity
+        return _looked_up(kind, "prune", share, profile)
+    if isinstance(step, ClusterStep):
+        return _looked_up(kind, "cluster", None, profile)
     if isinstance(step, FinetuneStep | DistillStep):
         figures = dict.fromkeys(("latency", "raw_size"), _TRAINED)
         note = "buys accuracy, and by itself neither speed nor size"

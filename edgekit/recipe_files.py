@@ -15,8 +15,10 @@ from edgekit import hashing, struct_errors, toml_text
 from edgekit.errors import RecipeError
 from edgekit.recipe_types import (
     ChannelsStep,
+    ClusterStep,
     DistillStep,
     FinetuneStep,
+    PruneStep,
     QuantizeStep,
     Recipe,
     RecipeStep,
@@ -76,13 +78,26 @@ def kind(step: RecipeStep) -> str:
 
 def trains(step: RecipeStep) -> bool:
     """Whether a step needs training data."""
-    by_data = isinstance(step, ChannelsStep) and (step.iterations > 1 or step.criterion == "taylor")
-    return by_data or isinstance(step, FinetuneStep | DistillStep)
+    match step:
+        case ChannelsStep():
+            return step.iterations > 1 or step.criterion == "taylor"
+        case QuantizeStep():
+            return step.mode == "qat"
+        case PruneStep() | ClusterStep():
+            return step.epochs > 0
+        case _:
+            return isinstance(step, FinetuneStep | DistillStep)
 
 
 def looks(step: RecipeStep) -> bool:
     """Whether a step needs samples, be it without labels."""
-    return trains(step) or (isinstance(step, ChannelsStep) and step.criterion == "reconstruction")
+    match step:
+        case ChannelsStep(criterion="reconstruction") | QuantizeStep(refine=True):
+            return True
+        case PruneStep(sparsity="auto"):
+            return True
+        case _:
+            return trains(step)
 
 
 def place(name_or_path: str) -> Path:

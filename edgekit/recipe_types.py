@@ -13,6 +13,17 @@ Budget = Annotated[int, Meta(ge=1)] | Annotated[float, Meta(gt=0, lt=1)]
 """A number, or a share of what the source has."""
 
 Epochs = Annotated[int, Meta(ge=1, le=10_000)]
+EpochsOrNone = Annotated[int, Meta(ge=0, le=10_000)]
+Temperature = Annotated[float, Meta(gt=0, le=100)]
+
+TaughtShare = Annotated[float, Meta(ge=0, le=1)]
+"""The teacher's share of the loss; the labels have the rest, and 0 asks no teacher."""
+
+Engine = Literal["own", "tfmot"]
+"""Who carries a step out: edgekit, or TensorFlow Model Optimization."""
+
+Scheme = Literal["litert", "openvino", "tensorrt"]
+"""Whose rules int8 follows: which tensors are quantized, and whether their zero points may move."""
 
 
 class SimplifyStep(
@@ -80,17 +91,84 @@ class DistillStep(Struct, frozen=True, forbid_unknown_fields=True, tag_field="ki
     batch_size: PositiveInt | None = None
 
 
+class PruneStep(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="prune"):
+    """Sets the smallest weights to zero, and keeps them there through all later steps.
+
+    `sparsity` is the share of zeros, of every layer or over all of them (`scope`); "auto" takes a
+    share per layer from its sensitivity. The pattern is "unstructured", "N:M" (of M neighbours
+    along a kernel's input, N stay), or "RxC" (blocks of R inputs by C outputs). With the schedule
+    "polynomial" the zeros come little by little while it trains, with "constant" all at once
+    before; `epochs = 0` trains not at all. The source teaches with `weight` of the loss.
+    """
+
+    sparsity: Annotated[float, Meta(gt=0, lt=1)] | Literal["auto"]
+    schedule: Literal["constant", "polynomial"] = "polynomial"
+    pattern: Annotated[str, Meta(pattern=r"^(unstructured|[1-9]\d?(:|x)[1-9]\d?)$(?!\n)")] = (
+        "unstructured"
+    )
+    scope: Literal["layer", "global"] = "layer"
+    engine: Engine = "own"
+    temperature: Temperature = 4.0
+    weight: TaughtShare = 0.9
+    epochs: EpochsOrNone = 10
+    learning_rate: PositiveFloat | None = None
+    patience: PositiveInt | None = None
+    batch_size: PositiveInt | None = None
+
+
+class ClusterStep(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="cluster"):
+    """Gives the weights of each layer at most `clusters` values, zeros kept as one of them.
+
+    `init` is how k-means begins. The values are then trained, for `epochs`; 0 trains not at all.
+    """
+
+    clusters: Annotated[int, Meta(ge=2, le=256)]
+    init: Literal["density", "k-means++"] = "density"
+    engine: Engine = "own"
+    temperature: Temperature = 4.0
+    weight: TaughtShare = 0.9
+    epochs: EpochsOrNone = 10
+    learning_rate: PositiveFloat | None = None
+    patience: PositiveInt | None = None
+    batch_size: PositiveInt | None = None
+
+
 class QuantizeStep(
     Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="quantize"
 ):
-    """The precision that `convert` takes by default; always the last step."""
+    """The precision that `convert` takes by default; always the last step.
 
-    mode: Literal["ptq"] = "ptq"
+    Mode "qat" first trains with int8 simulated, "ptq" with `refine` adjusts weights and ranges to
+    it on unlabelled samples. `scheme` is whose int8: None is that of the target, or LiteRT's.
+    The other keys are those of the mode "qat".
+    """
+
+    mode: Literal["ptq", "qat"] = "ptq"
     precision: Precision = "int8"
+    refine: bool = False
+    scheme: Scheme | None = None
+    engine: Engine = "own"
+    temperature: Temperature = 4.0
+    weight: TaughtShare = 0.9
+    epochs: Epochs = 5
+    learning_rate: PositiveFloat | None = None
+    patience: PositiveInt | None = None
+    batch_size: PositiveInt | None = None
 
 
-RecipeStep = SimplifyStep | ChannelsStep | FinetuneStep | DistillStep | QuantizeStep
+RecipeStep = (
+    SimplifyStep
+    | ChannelsStep
+    | FinetuneStep
+    | DistillStep
+    | PruneStep
+    | ClusterStep
+    | QuantizeStep
+)
 """One `[[step]]` of a recipe; its `kind` says which."""
+
+TrainedStep = FinetuneStep | DistillStep | PruneStep | ClusterStep | QuantizeStep
+"""Steps that are trainings, or can be: all have epochs, a rate, patience and a batch size."""
 
 
 class Recipe(Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -64,6 +65,19 @@ class Objective(Protocol):
 
     def taught(self, view: int, numbers: Array) -> Array | None:
         """The teacher's outputs for samples of a view, by number; None where there are none."""
+
+
+class Constraint(Protocol):
+    """What weights are held to while they train."""
+
+    def before(self, step: int, steps: int) -> None:
+        """Told, eagerly, before each training step, which one of how many over all epochs comes."""
+
+    def project(self) -> None:
+        """Puts the weights back to what they are held to; traced into the step, after its update.
+
+        Variables that it reads (masks, say) may be changed by `before`.
+        """
 
 
 class TaskObjective:
@@ -174,8 +188,10 @@ class Trainer:
         *,
         target_input: int | None,
         distilling: bool,
+        constraints: Sequence[Constraint] = (),
     ) -> None:
         self._data, self._objective, self.settings = data, objective, settings
+        self._constraints = constraints
         self._target_input = target_input
         self._altered = Altered(
             student.model,
@@ -186,7 +202,7 @@ class Trainer:
         self.notes = self._altered.notes
         self._optimizer = keras.optimizers.Adam(_schedule(settings))
         self._optimizer.build(objective.variables)
-        self._function = _step(student.model, objective, self._optimizer)
+        self._function = _step(student.model, objective, self._optimizer, constraints)
         self._epoch = self._step = 0
         self._order: Array | None = None
         self._losses: list[float] = []
@@ -231,9 +247,12 @@ class Trainer:
         if self._target_input is not None:
             y = inputs[self._target_input]
         taught = self._objective.taught(view, numbers)
+        done = self._epoch * self.settings.steps_per_epoch + self._step
+        for constraint in self._constraints:
+            constraint.before(done, self.settings.epochs * self.settings.steps_per_epoch)
         loss, finite = self._call([tf.constant(array) for array in inputs], _tensor(y), taught)
         if not finite:
-            self._failed_at = self._epoch * self.settings.steps_per_epoch + self._step + 1
+            self._failed_at = done + 1
             return False
         self._losses.append(loss)
         self._step += 1
@@ -271,7 +290,9 @@ def _schedule(settings: Settings) -> Any:
     )
 
 
-def _step(model: Any, objective: Objective, optimizer: Any) -> Any:
+def _step(
+    model: Any, objective: Objective, optimizer: Any, constraints: Sequence[Constraint]
+) -> Any:
     """The training step: (inputs, y, taught) → (loss, whether it was applied)."""
     state = list(model.non_trainable_variables)
 
@@ -302,6 +323,8 @@ def _step(model: Any, objective: Objective, optimizer: Any) -> Any:
         def apply() -> Any:
             clipped, _ = tf.clip_by_global_norm(gradients, CLIP_NORM, use_norm=norm)
             optimizer.apply(clipped, list(variables))
+            for constraint in constraints:
+                constraint.project()
             return tf.constant(0)
 
         def undo() -> Any:
