@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo
+# Processes that run tests. Each holds up to 2 GB, and a second core is not idle while one imports.
+JOBS ?= 2
 
 bin := $(VENV)/bin
 installed := $(VENV)/.installed
@@ -15,11 +17,11 @@ help: ## What can be made
 demo: $(installed) ## The whole chain on the embedded model, into demo/
 	$(bin)/edgekit demo -o $(DEMO)
 
-test: $(installed) ## Every test
-	$(bin)/python -m pytest
+test: $(installed) ## Every test, in JOBS=2 processes
+	$(bin)/python -m pytest -n $(JOBS) --dist loadfile
 
 quick: $(installed) ## The tests that take less than ten seconds each
-	$(bin)/python -m pytest -m "not slow"
+	$(bin)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
 
 check: lint types ## Lint, format and types
 
