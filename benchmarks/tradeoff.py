@@ -80,7 +80,7 @@ def _make(case: Case, point: Point, seed: int, directory: Path) -> Made:
         source = directory / f"{Path(point.recipe).stem}-{seed}.keras"
         cost = _edgekit(
             ["compress", str(case.model), "--recipe", point.recipe, "--target", "host", *common,
-             *(case.compress_options if _trains(point) else ()), *point.options],
+             *(case.compress_options if point.trains else ()), *point.options],
             source,
         )  # fmt: skip
         compressed = json.loads(Path(f"{source}.edgekit.json").read_text())
@@ -94,13 +94,9 @@ def _make(case: Case, point: Point, seed: int, directory: Path) -> Made:
 
 def _is_there(point: Point, seed: int, directory: Path) -> bool:
     """Whether a point's compression is in the cache; what only has to be converted always is."""
-    if point.recipe is None or not _trains(point):
+    if point.recipe is None or not point.trains:
         return True
     return (directory / f"{Path(point.recipe).stem}-{seed}.keras").exists()
-
-
-def _trains(point: Point) -> bool:
-    return point.recipe is not None and point.recipe.endswith(".toml")
 
 
 def _edgekit(arguments: list[str], output: Path) -> dict[str, float]:

@@ -39,6 +39,7 @@ class Point:
     precision: str = "int8"
     seeds: tuple[int, ...] = (0,)
     options: tuple[str, ...] = ()
+    trains: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,19 @@ def named(name: str, cache: Path) -> Case:
 
 
 def ours(name: str, precision: str = "int8-weight", **others: Any) -> Point:
-    """An artifact of a recipe of ours."""
-    return Point(f"{name} {precision}", str(RECIPES / f"{name}.toml"), precision, **others)
+    """An artifact of a recipe of ours that trains."""
+    path = str(RECIPES / f"{name}.toml")
+    return Point(f"{name} {precision}", path, precision, **{"trains": True, **others})
+
+
+def reconstructed(precision: str, *shares: int) -> tuple[Point, ...]:
+    """Artifacts with so many percent of the MACs, chosen and made up for without training."""
+    return tuple(
+        Point(f"reconstruct{share}-int8", f"reconstruct{share}-int8", precision)
+        if share in (75, 50)  # built in
+        else ours(f"reconstruct{share}", precision, trains=False)
+        for share in shares
+    )
 
 
 def _fashion_mnist(data: Path, cache: Path) -> Case:
@@ -85,15 +97,12 @@ def _fashion_mnist(data: Path, cache: Path) -> Case:
         (
             FLOAT, INT8, Point("int8-weight alone", None, "int8-weight"),
             Point("lossless", "lossless", "fp32"),
-            ours("fashion-macs50"),
-            ours("fashion-macs25"),
+            *reconstructed("int8-weight", 75, 50, 35, 25, 16, 10),
             ours("fashion-macs16", seeds=(0, 1, 2)),
             ours("fashion-macs10", seeds=(0, 1, 2)),
             ours("fashion-macs10", "fp32"),
             ours("fashion-macs10", "int8"),
             ours("fashion-macs07"),
-            ours("fashion-macs05"),
-            ours("fashion-macs04"),
         ),
         loss=0.5, smaller=15, faster=5, options=("--preprocess", "unit"),
     )  # fmt: skip
@@ -106,6 +115,7 @@ def _resnet8(data: Path, cache: Path) -> Case:
         "resnet8", "top1", folder / "pretrainedResnet.h5", str(spec), top1(spec, 1.0),
         (
             FLOAT, INT8,
+            *reconstructed("int8", 75, 50, 35, 25),
             ours("resnet8-80", "int8"),
             ours("resnet8-headline", "int8", seeds=(0, 1, 2)),
             ours("resnet8-45", "int8"),
@@ -130,9 +140,9 @@ def _autoencoder(data: Path, _cache: Path) -> Case:
         f"{HERE / 'toycar.py'}:normal", judge,
         (
             FLOAT, INT8,
-            ours("autoencoder-headline", "int8", seeds=(0, 1, 2)),
-            ours("autoencoder-25", "int8"),
-            ours("autoencoder-12", "int8"),
+            ours("autoencoder-headline", "int8", seeds=(0, 1, 2), trains=False),
+            ours("autoencoder-25", "int8", trains=False),
+            ours("autoencoder-12", "int8", trains=False),
         ),
         loss=3.0, smaller=8, options=("--metric", "mse"),
     )  # fmt: skip
