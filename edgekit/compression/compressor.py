@@ -36,7 +36,7 @@ from edgekit.compression.holding import NOTHING, Held
 from edgekit.compression.importance import Criterion
 from edgekit.errors import ModelError
 from edgekit.keras_source import Source
-from edgekit.recipe_types import RecipeStep
+from edgekit.recipe_types import RecipeStep, Removal
 from edgekit.types import Role
 
 
@@ -190,13 +190,13 @@ class Compressor(Source):
         Later trainings hold the zeros. `sparsity` may be one per layer, by name.
 
         Returns:
-            `applied` and `kept`: Removals as plain data.
+            `applied` and `kept`: Removals as plain data; `held`: see `held`.
         """
         self._part_from_teacher()
         amount = pruning.Amount(sparsity, pattern, scope)
         applied, kept = pruning.prune(self._layers_of_model(), amount, trained=trained)
         self._held = msgspec.structs.replace(self._held, zeros=True)
-        return {"applied": msgspec.to_builtins(applied), "kept": msgspec.to_builtins(kept)}
+        return self._told(applied, kept)
 
     def apply_cluster(
         self, clusters: int, init: Init, seed: int, for_int8: bool, trained: bool
@@ -204,14 +204,19 @@ class Compressor(Source):
         """Moves weights to shared values; see `clustering.cluster`. Later trainings hold them.
 
         Returns:
-            `applied` and `kept`: Removals as plain data.
+            `applied` and `kept`: Removals as plain data; `held`: see `held`.
         """
         self._part_from_teacher()
         applied, kept = clustering.cluster(
             self._layers_of_model(), clusters, init, seed=seed, for_int8=for_int8, trained=trained
         )
         self._held = Held(zeros=True, clusters=clusters, for_int8=for_int8)
-        return {"applied": msgspec.to_builtins(applied), "kept": msgspec.to_builtins(kept)}
+        return self._told(applied, kept)
+
+    def _told(self, applied: list[Removal], kept: list[Removal]) -> dict[str, Any]:
+        """What became of each layer, and what is held from now on."""
+        plain: dict[str, Any] = msgspec.to_builtins({"applied": applied, "kept": kept})
+        return {**plain, "held": self.held()}
 
     def _unlabelled(self, seed: int) -> reconstruction.Samples:
         """Some training samples without their labels, as often as they are asked for."""
@@ -359,7 +364,7 @@ class Compressor(Source):
         assert self._session is not None, "load_training comes first"
         self._layers_of_model()
         self._part_from_teacher()
-        if self._teacher is not None and self._teacher.loaded is self._model():
+        if self._teacher is not None and self._teacher.loaded.model is self._model().model:
             self._teacher = teaching.of_loaded(self._origin)
         return self._session.start(
             self._model(), self._teacher, epochs=epochs,
@@ -369,7 +374,7 @@ class Compressor(Source):
 
     def _part_from_teacher(self) -> None:
         """Has the source in a model of its own, before weights change in place."""
-        if self._origin is self._model():
+        if self._origin.model is self._model().model:
             self._origin = training_session.copy_of(self._origin)
 
     def advance(self, limit_s: float) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def of_file(path: Path) -> Held:
 
 
 def of_steps(steps: Sequence[Step]) -> Held:
-    """What steps of a manifest say; the first one carries what came with its source."""
+    """What the last step says that says it; the first one carries what came with its source."""
     held = NOTHING
     for step in steps:
         carried = step.detail.get("held")
