@@ -364,7 +364,8 @@ class Compressor(Source):
         assert self._session is not None, "load_training comes first"
         self._layers_of_model()
         self._part_from_teacher()
-        if self._teacher is not None and self._teacher.loaded.model is self._model().model:
+        taught_by = self._teacher.loaded if self._teacher else None
+        if taught_by is not None and taught_by.model is self._model().model:
             self._teacher = teaching.of_loaded(self._origin)
         return self._session.start(
             self._model(), self._teacher, epochs=epochs,
