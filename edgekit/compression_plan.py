@@ -6,7 +6,7 @@ is only right after training: folded batch normalization, no Dropout, channels t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from edgekit.errors import ConversionError, ModelError, UsageError
 from edgekit.profile_types import Profile, ProfileRef
 from edgekit.recipe_types import (
     Claim,
+    ClusterStep,
     DistillStep,
     QuantizeStep,
     Recipe,
@@ -223,12 +224,23 @@ def steps(asked: Request, recipe: Recipe) -> tuple[RecipeStep, ...]:
                 "leave out one of them",
             )
         return tuple(every)
+    every = list(_folded_before_clusters(every))
     trained = [at for at, step in enumerate(every) if recipe_files.looks(step)]
     finished = trained and any(isinstance(step, SimplifyStep) for step in every[trained[-1] :])
     if trained and not finished:
         at = next((at for at, one in enumerate(every) if isinstance(one, QuantizeStep)), len(every))
         every.insert(at, SimplifyStep(for_inference=True))
     return (SimplifyStep(for_inference=False), *every)
+
+
+def _folded_before_clusters(every: Sequence[RecipeStep]) -> Iterator[RecipeStep]:
+    """Folding normalization multiplies each channel by a number of its own, which parts values."""
+    before: RecipeStep | None = None
+    for step in every:
+        if isinstance(step, ClusterStep) and before != SimplifyStep(for_inference=True):
+            yield SimplifyStep(for_inference=True)
+        yield step
+        before = step
 
 
 def _overridden(step: RecipeStep, asked: Request) -> RecipeStep:

@@ -71,6 +71,12 @@ def of_channels(
     )
 
 
+def of_values(kind: str, applied: Sequence[Any]) -> Iterator[str]:
+    """A step prune or cluster that no layer took."""
+    if not applied:
+        yield f"{kind}: no layer was changed; `kept` in the manifest says why, layer by layer"
+
+
 def lost(source: Accuracy, made: Accuracy, paired: PairedChange | None) -> Iterator[str]:
     """A loss that chance does not explain.
 

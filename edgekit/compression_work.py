@@ -48,9 +48,12 @@ def run(work: Work) -> None:
     """
     plan, started = work.plan, time.monotonic()
     work.worker.call("begin")
+    held = work.worker.call("held")
     if plan.asked.data is not None:
         _draw(work, plan.asked.data)
-    _record(work, "source", {}, work.choosing.source if work.choosing else None, started)
+    _record(
+        work, "source", {"held": held}, work.choosing.source if work.choosing else None, started
+    )
     if plan.student is not None:
         _take_student(work, plan.student.path)
     if any(map(recipe_files.looks, plan.steps)):

@@ -115,11 +115,15 @@ def _removals(steps: tuple[Step, ...]) -> RenderableType:
         (
             one["layer"],
             one["kind"],
-            "all of it" if one["channels"] is None else f"{one['channels']} channels",
+            one["done"] or _gone(one["channels"]),
             one["why"],
         )
         for step in steps
-        for one in step.detail.get("removed", ())
+        for one in (*step.detail.get("removed", ()), *step.detail.get("applied", ()))
     ]
-    columns = [("removed from", False), ("kind", False), ("what", False), ("why", False)]
+    columns = [("changed", False), ("kind", False), ("what", False), ("why", False)]
     return printing.table(columns, rows)
+
+
+def _gone(channels: int | None) -> str:
+    return "all of it" if channels is None else f"{channels} channels"

@@ -39,7 +39,7 @@ def _step(number: int, step: StepFindings) -> RenderableType:
 
 def _rows(step: StepFindings) -> Iterator[printing.Row]:
     for one in step.applies:
-        yield one.layer, one.kind, f"goes: {_what(one)}", one.why
+        yield one.layer, one.kind, one.done or f"goes: {_what(one)}", one.why
     for one in step.stays:
         yield one.layer, one.kind, "stays", one.why
     for finding in step.findings:

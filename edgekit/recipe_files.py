@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import typing
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
@@ -22,10 +23,14 @@ from edgekit.recipe_types import (
     QuantizeStep,
     Recipe,
     RecipeStep,
+    pattern_of,
 )
 
 MAX_FILE_BYTES = 1 << 20
 LISTS_THEM = "edgekit recipes list names them all; a file of your own is given as PATH.toml"
+
+TOLERANCE = 1e-3
+"""Of a sparsity that says the same as its pattern: 0.333 and 2:3."""
 
 _AMOUNTS = ("ratio", "max_macs", "max_parameters")
 _KINDS = {str(step.__struct_config__.tag): step for step in get_args(RecipeStep)}
@@ -57,6 +62,9 @@ def load(name_or_path: str | Path) -> Recipe:
     for number, step in enumerate(recipe.step):
         if isinstance(step, ChannelsStep):
             _check_amount(step, number, where)
+        if isinstance(step, PruneStep):
+            _check_pattern(step, number, where)
+    _check_order(recipe, where)
     planned = [at for at, step in enumerate(recipe.step) if isinstance(step, QuantizeStep)]
     if planned and planned != [len(recipe.step) - 1]:
         raise RecipeError(
@@ -87,6 +95,16 @@ def trains(step: RecipeStep) -> bool:
             return step.epochs > 0
         case _:
             return isinstance(step, FinetuneStep | DistillStep)
+
+
+def plans_int8(steps: Sequence[RecipeStep]) -> bool:
+    """Whether a recipe's last step leaves weights in 8 bits, with a scale for each channel."""
+    last = steps[-1] if steps else None
+    return (
+        isinstance(last, QuantizeStep)
+        and last.precision.startswith("int")
+        and ("8" in last.precision)
+    )
 
 
 def looks(step: RecipeStep) -> bool:
@@ -163,6 +181,46 @@ def _check_amount(step: ChannelsStep, number: int, where: str) -> None:
     )
 
 
+def _check_pattern(step: PruneStep, number: int, where: str) -> None:
+    """N:M says itself how many zeros there are, and where."""
+    shape, key = pattern_of(step.pattern), f"{where}: step[{number}]"
+    if shape.kind != "N:M":
+        return
+    if shape.rows >= shape.columns:
+        raise RecipeError(
+            f"{key}.pattern is '{step.pattern}': of {shape.columns} neighbours {shape.rows} cannot"
+            " stay where some are to go",
+            'write pattern = "2:4"',
+        )
+    sparsity = 1 - shape.rows / shape.columns
+    if not isinstance(step.sparsity, float) or abs(step.sparsity - sparsity) > TOLERANCE:
+        raise RecipeError(
+            f"{key}.sparsity is {step.sparsity!r}, and the pattern {step.pattern} has {sparsity:g}",
+            f"write sparsity = {sparsity:g}, or another pattern",
+        )
+    if step.scope != "layer":
+        raise RecipeError(
+            f"{key}.scope is '{step.scope}', and the pattern {step.pattern} holds in every layer"
+            " alike",
+            "leave scope out",
+        )
+
+
+def _check_order(recipe: Recipe, where: str) -> None:
+    """Reconstruction adjusts weights freely, and would fill zeros and part shared values."""
+    held = next((one for one in recipe.step if isinstance(one, PruneStep | ClusterStep)), None)
+    if held is None:
+        return
+    for number, step in enumerate(recipe.step):
+        adjusts = isinstance(step, ChannelsStep) and step.criterion == "reconstruction"
+        if adjusts and recipe.step.index(held) < number:
+            raise RecipeError(
+                f"{where}: step[{number}].criterion is 'reconstruction', which adjusts weights and"
+                f" would undo step[{recipe.step.index(held)}] ({kind(held)})",
+                "put the step channels before it",
+            )
+
+
 def _explain(message: str, table: dict[str, Any]) -> str:
     """Msgspec's complaint with the key in front: the value that came, and what is allowed."""
     said, where = struct_errors.parted(message)
@@ -170,6 +228,8 @@ def _explain(message: str, table: dict[str, Any]) -> str:
     field = struct_errors.FIELD.fullmatch(said)
     if field is None:
         allowed = _allowed(table, where) if what.startswith("Invalid enum") else ""
+        if where.endswith(".pattern") and "regex" in what:
+            allowed = 'allowed: "unstructured", N:M as "2:4", blocks as "1x16"'
         return f"{where} is {_shown(_value_at(table, where))}: {allowed or what}"
     key = f"{where}.{field[2]}" if where else field[2]
     holder = _value_at(table, where)

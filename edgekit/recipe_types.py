@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta, Struct
 
@@ -24,6 +25,22 @@ Engine = Literal["own", "tfmot"]
 
 Scheme = Literal["litert", "openvino", "tensorrt"]
 """Whose rules int8 follows: which tensors are quantized, and whether their zero points may move."""
+
+
+class Shape(NamedTuple):
+    """A sparsity pattern: N and M of "N:M", or rows (inputs) and columns (outputs) of blocks."""
+
+    kind: Literal["unstructured", "N:M", "RxC"]
+    rows: int = 1
+    columns: int = 1
+
+
+def pattern_of(text: str) -> Shape:
+    """The pattern that a prune step names: "unstructured", "2:4", "1x16"."""
+    if text == "unstructured":
+        return Shape("unstructured")
+    first, between, second = re.split("([:x])", text)
+    return Shape("N:M" if between == ":" else "RxC", int(first), int(second))
 
 
 class SimplifyStep(
@@ -98,7 +115,8 @@ class PruneStep(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind
     share per layer from its sensitivity. The pattern is "unstructured", "N:M" (of M neighbours
     along a kernel's input, N stay), or "RxC" (blocks of R inputs by C outputs). With the schedule
     "polynomial" the zeros come little by little while it trains, with "constant" all at once
-    before; `epochs = 0` trains not at all. The source teaches with `weight` of the loss.
+    before; `epochs = 0` trains not at all. The source teaches with `weight` of the loss. The
+    learning rate is 0.001 where none is given, whatever the model was compiled with.
     """
 
     sparsity: Annotated[float, Meta(gt=0, lt=1)] | Literal["auto"]
@@ -197,7 +215,8 @@ class RecipeReport(Struct, frozen=True, forbid_unknown_fields=True):
 class Removal(Struct, frozen=True, forbid_unknown_fields=True):
     """What was taken out of one layer, or had to stay in it, and why.
 
-    `channels` is None where the layer as a whole is meant; `remaining` then too.
+    `channels` is None where the layer as a whole is meant; `remaining` then too. `done` says what
+    was done to the values of a layer that keeps its shape.
     """
 
     layer: str
@@ -205,6 +224,7 @@ class Removal(Struct, frozen=True, forbid_unknown_fields=True):
     channels: int | None
     remaining: int | None
     why: str
+    done: str = ""
 
 
 class Simplification(Struct, frozen=True, forbid_unknown_fields=True):

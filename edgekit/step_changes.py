@@ -13,15 +13,19 @@ from edgekit import (
     channel_schedule,
     compression_state,
     compression_warnings,
+    prune_schedule,
     recipe_files,
     training_loop,
 )
 from edgekit.compression_state import Work
+from edgekit.errors import RecipeError
 from edgekit.manifest_types import Trained
 from edgekit.recipe_types import (
     ChannelsStep,
+    ClusterStep,
     DistillStep,
     FinetuneStep,
+    PruneStep,
     RecipeStep,
     SimplifyStep,
     TrainedStep,
@@ -40,6 +44,10 @@ def change(work: Work, step: RecipeStep, name: str) -> dict[str, Any]:
             return _cut_channels(work, step, name)
         case FinetuneStep() | DistillStep():
             return _trained(work, name, step)
+        case PruneStep():
+            return _prune(work, name, step)
+        case ClusterStep():
+            return _cluster(work, name, step)
     raise AssertionError(f"no rule for a step {recipe_files.kind(step)}")
 
 
@@ -99,9 +107,60 @@ def _cut_channels(work: Work, step: ChannelsStep, name: str) -> dict[str, Any]:
     merged = channel_schedule.merged(made)
     # Reconstruction holds what is normalized where it was; a few samples may know it less well.
     adjusted = step.criterion == "reconstruction"
-    if any(map(recipe_files.trains, work.plan.steps)) and not adjusted:
-        merged["recalibrated"] = work.worker.call("recalibrate", seed=asked.seed)
+    if not adjusted:
+        merged |= _recalibrated(work)
     return {**merged, "multiple": multiple, **({"training": trainings} if trainings else {})}
+
+
+def _prune(work: Work, name: str, step: PruneStep) -> dict[str, Any]:
+    """Zeros at once and then training, or zeros that come while it trains.
+
+    What training leaves is pruned once more: nothing changes there, unless it was broken off.
+    """
+    rate = step.learning_rate or prune_schedule.LEARNING_RATE
+    step = msgspec.structs.replace(step, learning_rate=rate)
+    amount = {"sparsity": _sparsity(step), "pattern": step.pattern, "scope": step.scope}
+    gradual = step.epochs > 0 and step.schedule == "polynomial"
+    trained: dict[str, Any] = {}
+    if gradual:
+        trained = _trained(work, name, step, {"prune": amount})
+    made: dict[str, Any] = work.worker.call("apply_prune", **amount, trained=step.epochs > 0)
+    if not gradual:
+        made |= _recalibrated(work)
+        trained = _trained(work, name, step) if step.epochs else {}
+    compression_state.warn(work, *compression_warnings.of_values("prune", made["applied"]))
+    return made | trained
+
+
+def _sparsity(step: PruneStep) -> float | dict[str, float]:
+    """The share of zeros, of all layers or by layer."""
+    if step.sparsity == "auto":
+        raise RecipeError(
+            'sparsity = "auto" has no sensitivities to go by', "write a share, as sparsity = 0.8"
+        )
+    return step.sparsity
+
+
+def _cluster(work: Work, name: str, step: ClusterStep) -> dict[str, Any]:
+    """Values that weights share, and then training of those values."""
+    made: dict[str, Any] = work.worker.call(
+        "apply_cluster",
+        clusters=step.clusters,
+        init=step.init,
+        seed=work.plan.asked.seed,
+        for_int8=recipe_files.plans_int8(work.plan.steps),
+        trained=step.epochs > 0,
+    )
+    compression_state.warn(work, *compression_warnings.of_values("cluster", made["applied"]))
+    trained = _trained(work, name, step) if step.epochs else {}
+    return {**made, "for_int8": recipe_files.plans_int8(work.plan.steps), **trained}
+
+
+def _recalibrated(work: Work) -> dict[str, Any]:
+    """Batch normalization measured again, where training samples are at hand."""
+    if not any(map(recipe_files.trains, work.plan.steps)):
+        return {}
+    return {"recalibrated": work.worker.call("recalibrate", seed=work.plan.asked.seed)}
 
 
 def _train(
@@ -136,6 +195,7 @@ def _train(
         progress=work.progress,
         bar=work.bar,
         name=name,
+        earliest=prune_schedule.earliest_epoch(step.epochs) if holding else 0,
     )
     trained = training_loop.train(work.worker, session)
     compression_state.warn(work, *compression_warnings.of_training(name, trained))

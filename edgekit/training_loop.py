@@ -27,7 +27,8 @@ Bar = Callable[[float, str], None]
 class Session(msgspec.Struct, frozen=True, kw_only=True):
     """One training: what the worker is told, and who judges.
 
-    `judge` takes the accuracy of the model as it is on the choosing samples.
+    `judge` takes the accuracy of the model as it is on the choosing samples. Epochs before
+    `earliest` are not yet what is asked (pruning goes on), and are not kept.
     """
 
     epochs: int
@@ -37,6 +38,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     progress: Callable[[str], None]
     bar: Bar
     name: str
+    earliest: int = 0
 
 
 def train(worker: Worker, session: Session) -> Trained:
@@ -65,12 +67,11 @@ def train(worker: Worker, session: Session) -> Trained:
         if state["failed_at"] is not None:
             stopped, failed_at = "not finite", int(state["failed_at"])
             break
-        record = EpochRecord(epoch, float(state["loss"]), session.judge())
-        if metrics.drop(_best(history).accuracy, record.accuracy) <= 0:
+        history.append(EpochRecord(epoch, float(state["loss"]), session.judge()))
+        if _best(history, session).epoch == epoch:
             worker.call("keep")
-        history.append(record)
-        session.progress(f"{session.name}: {_line(history, session.epochs)}")
-        if session.patience and epoch - _best(history).epoch >= session.patience:
+        session.progress(f"{session.name}: {_line(history, session)}")
+        if session.patience and epoch - _best(history, session).epoch >= session.patience:
             stopped = "patience"
             break
     worker.call("restore")
@@ -80,7 +81,7 @@ def train(worker: Worker, session: Session) -> Trained:
         learning_rate=started["learning_rate"],
         batch_size=started["batch_size"],
         steps_per_epoch=started["steps_per_epoch"],
-        best_epoch=_best(history).epoch,
+        best_epoch=_best(history, session).epoch,
         stopped=stopped,
         failed_at_step=failed_at,
         history=tuple(history),
@@ -100,7 +101,7 @@ def _prepare_teacher(worker: Worker, session: Session) -> None:
 def _epoch(
     worker: Worker, session: Session, epoch: int, history: list[EpochRecord]
 ) -> dict[str, Any]:
-    best = _best(history).accuracy
+    best = _best(history, session).accuracy
     shown = f"best {best.metric} {units.metric(best.metric, best.value)}"
     while True:
         state: dict[str, Any] = worker.call("advance", limit_s=CALL_S)
@@ -112,20 +113,24 @@ def _epoch(
         )
 
 
-def _best(history: list[EpochRecord]) -> EpochRecord:
-    """The latest of the best epochs: of equals, the one that was trained longest."""
-    best = history[0]
-    for record in history[1:]:
+def _best(history: list[EpochRecord], session: Session) -> EpochRecord:
+    """The latest of the best epochs: of equals, the one that was trained longest.
+
+    As long as no epoch may be kept, it is the last.
+    """
+    allowed = [one for one in history if one.epoch >= session.earliest] or history[-1:]
+    best = allowed[0]
+    for record in allowed[1:]:
         if metrics.drop(best.accuracy, record.accuracy) <= 0:
             best = record
     return best
 
 
-def _line(history: list[EpochRecord], epochs: int) -> str:
-    last, best = history[-1], _best(history)
+def _line(history: list[EpochRecord], session: Session) -> str:
+    last, best = history[-1], _best(history, session)
     name = last.accuracy.metric
     return (
-        f"epoch {last.epoch}/{epochs}, loss {last.loss:.4g},"
+        f"epoch {last.epoch}/{session.epochs}, loss {last.loss:.4g},"
         f" {name} {units.metric(name, last.accuracy.value)}"
         f" (best {units.metric(name, best.accuracy.value)}, epoch {best.epoch})"
     )

@@ -48,6 +48,22 @@ class Cases:
         layers = keras.saving.load_model(path).layers
         return {one.name: int(one.output.shape[-1]) for one in layers if hasattr(one, "kernel")}
 
+    def zeros(self, path: str) -> dict[str, list[int]]:
+        """How many weights each kernel has, and how many are zero."""
+        layers = keras.saving.load_model(path).layers
+        kernels = {one.name: np.asarray(one.kernel) for one in layers if hasattr(one, "kernel")}
+        return {name: [one.size, int((one == 0).sum())] for name, one in kernels.items()}
+
+    def levels(self, path: str) -> int:
+        """The most values that a kernel has as parts of each output's largest weight, in 8 bits."""
+        layers = keras.saving.load_model(path).layers
+        kernels = [np.asarray(one.kernel) for one in layers if hasattr(one, "kernel")]
+        largest = [np.abs(one).max(tuple(range(one.ndim - 1)), keepdims=True) for one in kernels]
+        parts = (
+            one / np.where(top == 0, 1, top) for one, top in zip(kernels, largest, strict=True)
+        )
+        return max(np.unique(np.rint(127 * one)).size for one in parts)
+
     def student(self, output: str, classes: int) -> None:
         """Saves a small untrained net for the demo's images, under names of its own."""
         keras.utils.set_random_seed(1)

@@ -85,11 +85,61 @@ def test_what_is_wrong_names_its_key(tmp_path, text, words):
     assert raised.value.fix
 
 
-@pytest.mark.parametrize("kind", ["prune", "cluster", "qat"])
+PRUNE = 'name = "a"\n[[step]]\nkind = "prune"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (PRUNE, r"lacks the key step\[0\]\.sparsity"),
+        (PRUNE + "sparsity = 1.5", r"step\[0\]\.sparsity is 1\.5: Expected float < 1"),
+        (PRUNE + "sparsity = 0", r"step\[0\]\.sparsity is 0"),
+        (PRUNE + 'sparsity = "much"', r"step\[0\]\.sparsity is 'much'"),
+        (
+            PRUNE + 'sparsity = 0.5\npattern = "2-4"',
+            r"step\[0\]\.pattern is '2-4': allowed: \"unstructured\", N:M as \"2:4\", blocks",
+        ),
+        (PRUNE + 'sparsity = 0.5\npattern = "4:4"', "of 4 neighbours 4 cannot stay"),
+        (
+            PRUNE + 'sparsity = 0.8\npattern = "2:4"',
+            r"step\[0\]\.sparsity is 0\.8, and the pattern 2:4 has 0\.5",
+        ),
+        (PRUNE + 'sparsity = 0.5\npattern = "2:4"\nscope = "global"', r"step\[0\]\.scope is 'gl"),
+        (PRUNE + 'sparsity = 0.5\nschedule = "linear"', r"step\[0\]\.schedule is 'linear'"),
+        (
+            PRUNE + 'sparsity = 0.5\n[[step]]\nkind = "channels"\nratio = 0.5\n'
+            'criterion = "reconstruction"',
+            r"step\[1\]\.criterion is 'reconstruction'.*would undo step\[0\] \(prune\)",
+        ),
+        ('name = "a"\n[[step]]\nkind = "cluster"\nclusters = 1', r"step\[0\]\.clusters is 1"),
+        ('name = "a"\n[[step]]\nkind = "cluster"\nclusters = 999', r"step\[0\]\.clusters is 999"),
+        (
+            'name = "a"\n[[step]]\nkind = "cluster"\nclusters = 9\ninit = "linear"',
+            r"step\[0\]\.init is 'linear'",
+        ),
+    ],
+)
+def test_what_is_wrong_with_zeros_or_clusters_names_its_key(tmp_path, text, words):
+    path = tmp_path / "a.toml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=words) as raised:
+        recipe_files.load(path)
+    assert raised.value.fix
+
+
+@pytest.mark.parametrize("pattern", ["unstructured", "2:4", "1:3", "1x16"])
+def test_a_pattern_that_fits_its_sparsity_is_taken(tmp_path, pattern):
+    path = tmp_path / "a.toml"
+    sparsity = 0.667 if pattern == "1:3" else 0.5
+    path.write_text(f'{PRUNE}sparsity = {sparsity}\npattern = "{pattern}"\n')
+    assert recipe_files.load(path).step[0].pattern == pattern
+
+
+@pytest.mark.parametrize("kind", ["binarize", "qat"])
 def test_a_step_that_is_not_there_is_refused_by_name(tmp_path, kind):
     path = tmp_path / "a.toml"
     path.write_text(f'name = "a"\n[[step]]\nkind = "{kind}"\nepochs = 3\n')
-    words = f"has no step '{kind}' yet; it has: simplify, channels, finetune, distill"
+    words = f"has no step '{kind}' yet; it has: simplify, channels, finetune, distill, prune"
     with pytest.raises(RecipeError, match=words):
         recipe_files.load(path)
 

@@ -21,7 +21,7 @@ def trainer():
             yield worker
 
 
-def _train(worker, values, *, patience=None, distill=None, higher=True):
+def _train(worker, values, *, patience=None, distill=None, higher=True, earliest=0):
     """Trains as many epochs as there are values; values[0] is the state before training."""
     given = iter(values)
     said, shares = [], []
@@ -33,6 +33,7 @@ def _train(worker, values, *, patience=None, distill=None, higher=True):
         progress=said.append,
         bar=lambda share, text: shares.append((share, text)),
         name="step",
+        earliest=earliest,
     )
     return training_loop.train(worker, session), said, shares
 
@@ -50,6 +51,14 @@ def test_training_that_only_harms_leaves_the_model_as_it_was(trainer):
     trained, _, _ = _train(trainer, [0.9, 0.5, 0.6])
     assert trained.best_epoch == 0
     assert trainer.call("state")["weights"] == 0
+
+
+def test_epochs_before_the_earliest_are_not_kept_and_do_not_end_training(trainer):
+    trained, said, _ = _train(trainer, [0.9, 0.8, 0.7, 0.5, 0.4, 0.3], patience=2, earliest=3)
+    assert trained.best_epoch == 3
+    assert trained.stopped == "patience"
+    assert trainer.call("state")["weights"] == 3
+    assert "(best 80.00 %, epoch 1)" in said[1]
 
 
 def test_of_equal_epochs_the_later_one_is_kept(trainer):

@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 from edgekit import chunks, keras_layers, keras_loading, loading
 from edgekit.compression import (
     channels,
+    clustering,
     drawing,
     explaining,
     graph,
+    holding,
+    pruning,
     rebuilding,
     recalibration,
     reconstruction,
@@ -28,10 +31,12 @@ from edgekit.compression import (
     training_session,
 )  # fmt: skip
 from edgekit.compression.channel_order import Scope
+from edgekit.compression.clustering import Init
+from edgekit.compression.holding import NOTHING, Held
 from edgekit.compression.importance import Criterion
 from edgekit.errors import ModelError
 from edgekit.keras_source import Source
-from edgekit.recipe_types import RecipeStep
+from edgekit.recipe_types import RecipeStep, Removal
 from edgekit.types import Role
 
 
@@ -42,6 +47,7 @@ class Compressor(Source):
     _sizes: Mapping[str, int] | None = None
     _session: training_session.Session | None = None
     _teacher: teaching.Teacher | None = None
+    _held: Held = NOTHING
 
     def open(self, path: str, trust: bool = False) -> dict[str, Any]:
         """Opens a model in place of the one before; see `Source.open`."""
@@ -57,6 +63,12 @@ class Compressor(Source):
         """
         graph.read(self._layers_of_model())
         self._origin = self._model()
+        self._held = holding.of_file(self._path)
+
+    def held(self) -> dict[str, Any]:
+        """What later steps must not undo: a `holding.Held` as plain data."""
+        plain: dict[str, Any] = msgspec.to_builtins(self._held)
+        return plain
 
     def describe(self) -> dict[str, Any]:
         """`parameters`, `macs` (None if no layer's are known) and `sparsity` of the model now.
@@ -88,6 +100,7 @@ class Compressor(Source):
             loading.identify(path, trust=trust, isolated=False), trust=trust
         )
         self._replace(students.adopt(student, self._model()))
+        self._held = holding.of_file(self._student_path)
         return {"notes": list(student.notes)}
 
     def explain(self, steps: list[dict[str, Any]], multiple: int) -> list[Any]:
@@ -148,6 +161,8 @@ class Compressor(Source):
             See `channels.as_plain`.
         """
         model = self._layers_of_model()
+        if criterion == "reconstruction":
+            holding.refuse_adjustment(self._held)
         taken = graph.read(model)
         scores = None
         if criterion == "taylor":
@@ -166,6 +181,42 @@ class Compressor(Source):
         if made.removed:
             self._replace(rebuilding.rebuild(taken))
         return channels.as_plain(made)
+
+    def apply_prune(
+        self, sparsity: float | dict[str, float], pattern: str, scope: Scope, trained: bool
+    ) -> dict[str, Any]:
+        """Sets the smallest weights to zero; see `pruning.prune`.
+
+        Later trainings hold the zeros. `sparsity` may be one per layer, by name.
+
+        Returns:
+            `applied` and `kept`: Removals as plain data; `held`: see `held`.
+        """
+        self._part_from_teacher()
+        amount = pruning.Amount(sparsity, pattern, scope)
+        applied, kept = pruning.prune(self._layers_of_model(), amount, trained=trained)
+        self._held = msgspec.structs.replace(self._held, zeros=True)
+        return self._told(applied, kept)
+
+    def apply_cluster(
+        self, clusters: int, init: Init, seed: int, for_int8: bool, trained: bool
+    ) -> dict[str, Any]:
+        """Moves weights to shared values; see `clustering.cluster`. Later trainings hold them.
+
+        Returns:
+            `applied` and `kept`: Removals as plain data; `held`: see `held`.
+        """
+        self._part_from_teacher()
+        applied, kept = clustering.cluster(
+            self._layers_of_model(), clusters, init, seed=seed, for_int8=for_int8, trained=trained
+        )
+        self._held = Held(zeros=True, clusters=clusters, for_int8=for_int8)
+        return self._told(applied, kept)
+
+    def _told(self, applied: list[Removal], kept: list[Removal]) -> dict[str, Any]:
+        """What became of each layer, and what is held from now on."""
+        plain: dict[str, Any] = msgspec.to_builtins({"applied": applied, "kept": kept})
+        return {**plain, "held": self.held()}
 
     def _unlabelled(self, seed: int) -> reconstruction.Samples:
         """Some training samples without their labels, as often as they are asked for."""
@@ -289,6 +340,7 @@ class Compressor(Source):
         seed: int,
         loss: str | None,
         distill: dict[str, Any] | None,
+        holding: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Sets a training up; `advance` then does it.
 
@@ -299,6 +351,7 @@ class Compressor(Source):
             seed: Of shuffling, dropout and projections.
             loss: `file.py:function`, or None; see `losses.resolve`.
             distill: `temperature`, `weight` and `features`; None trains on the labels alone.
+            holding: `prune`, a `pruning.Amount` as plain data: zeros that come while it trains.
 
         Returns:
             `steps_per_epoch`, `batch_size`, `learning_rate`, `loss`, and `notes`: what was chosen
@@ -310,15 +363,20 @@ class Compressor(Source):
         """
         assert self._session is not None, "load_training comes first"
         self._layers_of_model()
-        if self._origin is self._model():  # the teacher must not learn
-            self._origin = training_session.copy_of(self._origin)
-        if self._teacher is not None and self._teacher.loaded is self._model():
+        self._part_from_teacher()
+        taught_by = self._teacher.loaded if self._teacher else None
+        if taught_by is not None and taught_by.model is self._model().model:
             self._teacher = teaching.of_loaded(self._origin)
         return self._session.start(
             self._model(), self._teacher, epochs=epochs,
             learning_rate=learning_rate, batch_size=batch_size, seed=seed, loss=loss,
-            distill=distill,
+            distill=distill, held=self._held, gradual=(holding or {}).get("prune"),
         )  # fmt: skip
+
+    def _part_from_teacher(self) -> None:
+        """Has the source in a model of its own, before weights change in place."""
+        if self._origin.model is self._model().model:
+            self._origin = training_session.copy_of(self._origin)
 
     def advance(self, limit_s: float) -> dict[str, Any]:
         """Trains for about `limit_s` seconds; see `training.Trainer.advance`."""

@@ -13,15 +13,28 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from edgekit.compression import channels, compile_config, graph, losses, rebuilding, simplify
+from edgekit import recipe_files
+from edgekit.compression import (
+    channels,
+    clustering,
+    compile_config,
+    graph,
+    kernel_matrices,
+    losses,
+    pruning,
+    rebuilding,
+    simplify,
+)
 from edgekit.compression.compile_config import CompileConfig
 from edgekit.compression.importance import Criterion
 from edgekit.errors import ModelError
 from edgekit.inspect_types import Finding
 from edgekit.recipe_types import (
     ChannelsStep,
+    ClusterStep,
     DistillStep,
     FinetuneStep,
+    PruneStep,
     QuantizeStep,
     RecipeStep,
     Removal,
@@ -45,6 +58,7 @@ class _Setting(NamedTuple):
 
     multiple: int
     compiled: CompileConfig | None
+    for_int8: bool
 
 
 def explain(model: Any, steps: Sequence[RecipeStep], multiple: int, path: Path) -> Iterator[Told]:
@@ -59,7 +73,7 @@ def explain(model: Any, steps: Sequence[RecipeStep], multiple: int, path: Path) 
     Raises:
         ModelError: The model is subclassed, or a layer cannot be rebuilt.
     """
-    setting = _Setting(multiple, compile_config.read(path))
+    setting = _Setting(multiple, compile_config.read(path), recipe_files.plans_int8(steps))
     for step in steps:
         told = _told(step, model, setting)
         model = told.model
@@ -158,6 +172,49 @@ def _unknown_features(step: DistillStep, model: Any) -> list[Finding]:
         for own in (name.partition("=")[0] for name in names)
         if own not in known
     ]  # fmt: skip
+
+
+@_told.register
+def _prune(step: PruneStep, model: Any, setting: _Setting) -> Told:
+    if step.sparsity == "auto":
+        kernels, stays = kernel_matrices.find(model, trained=step.epochs > 0)
+        why = "as much as its sensitivity allows, which takes --data"
+        applies = [Removal(one.layer, one.kind, None, None, why, "some zeros") for one in kernels]
+        return Told(model, applies, stays, notes=tuple(_training_notes(step, model, setting)))
+    made = rebuilding.rebuild(graph.read(model))
+    amount = pruning.Amount(step.sparsity, step.pattern, step.scope)
+    applies, stays = pruning.prune(made, amount, trained=step.epochs > 0)
+    findings = [] if applies else [_nothing_fits(f"the pattern {step.pattern}")]
+    notes = list(_training_notes(step, model, setting))
+    if step.epochs and step.schedule == "polynomial":
+        notes.append("which weights go is decided while it trains; shown are the smallest of now")
+    return Told(made, applies, stays, findings, notes)
+
+
+@_told.register
+def _cluster(step: ClusterStep, model: Any, setting: _Setting) -> Told:
+    made = rebuilding.rebuild(graph.read(model))
+    applies, stays = clustering.cluster(
+        made, step.clusters, step.init, seed=0, for_int8=setting.for_int8, trained=step.epochs > 0
+    )
+    findings = [] if applies else [_nothing_fits(f"{step.clusters} values")]
+    notes = list(_training_notes(step, model, setting))
+    if setting.for_int8:
+        notes.append("values are shared as parts of each output's largest weight, for int8")
+    return Told(made, applies, stays, findings, notes)
+
+
+def _training_notes(step: PruneStep | ClusterStep, model: Any, setting: _Setting) -> Iterator[str]:
+    if step.epochs == 0:
+        yield "nothing is trained"
+        return
+    yield _loss(setting.compiled, model)
+    if step.weight:
+        yield "the teacher is the model as it is now, uncompressed"
+
+
+def _nothing_fits(what: str) -> Finding:
+    return Finding(None, f"no layer takes {what}", "`stays` says why, layer by layer")
 
 
 @_told.register

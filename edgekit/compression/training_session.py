@@ -14,11 +14,13 @@ from edgekit.compression import (
     compile_config,
     distillation,
     graph,
+    holding,
     losses,
     rebuilding,
     training,
     training_data,
 )  # fmt: skip
+from edgekit.compression.holding import NOTHING, Held
 from edgekit.compression.teaching import Teacher
 from edgekit.compression.training_data import TrainingData
 from edgekit.data import open_data
@@ -38,6 +40,7 @@ class Session:
         self._trainings = 0
         self.trainer: training.Trainer | None = None
         self.distillation: distillation.Distillation | None = None
+        self._constraints: list[holding.Holding] = []
 
     def task_loss(self, student: Loaded, user: str | None = None) -> losses.TaskLoss:
         """The loss for the labels; see `losses.resolve`."""
@@ -54,8 +57,10 @@ class Session:
         seed: int,
         loss: str | None,
         distill: Mapping[str, Any] | None,
+        held: Held = NOTHING,
+        gradual: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Sets a training up; see `Compressor.start_training`."""
+        """Sets a training up; see `Compressor.start_training`, and `holding.constraints`."""
         task = self._task(student, loss, distilling=distill is not None)
         settings, notes = training.plan(
             student, self.data.count, self._student_config, epochs=epochs,
@@ -78,9 +83,11 @@ class Session:
             assert teacher is not None, "open_teacher comes first"
             objective = self._distillation(student, teacher, task, distill)
             said += objective.notes
+        self._constraints = holding.constraints(student.model, held, gradual)
         self.trainer = training.Trainer(
             student, self.data, objective, settings,
             target_input=task.target_input if task else None, distilling=distill is not None,
+            constraints=self._constraints,
         )  # fmt: skip
         return {
             "steps_per_epoch": settings.steps_per_epoch,
@@ -94,6 +101,9 @@ class Session:
         """Puts back what training changed besides weights, and lets go of everything else."""
         if self.trainer is not None:
             self.trainer.end()
+        for constraint in self._constraints:
+            constraint.settle()
+        self._constraints = []
         self.trainer = self.distillation = None
         shutil.rmtree(self._answers(), ignore_errors=True)
 
