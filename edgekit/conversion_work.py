@@ -180,7 +180,7 @@ def _per_tensor(resolved: ConversionPlan, profile: Profile) -> tuple[str, ...]:
     """Operators whose weights get one scale. C of edgekit's own takes a scale per channel."""
     if resolved.emit == "c":
         return ()
-    return profile.precision.per_tensor if profile.precision.per_channel else ("*",)
+    return hardware.one_scale(profile)
 
 
 def _choose(

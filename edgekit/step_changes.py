@@ -13,6 +13,7 @@ from edgekit import (
     channel_schedule,
     compression_state,
     compression_warnings,
+    quantize_changes,
     recipe_files,
     training_loop,
 )
@@ -22,6 +23,7 @@ from edgekit.recipe_types import (
     ChannelsStep,
     DistillStep,
     FinetuneStep,
+    QuantizeStep,
     RecipeStep,
     SimplifyStep,
     TrainedStep,
@@ -40,6 +42,9 @@ def change(work: Work, step: RecipeStep, name: str) -> dict[str, Any]:
             return _cut_channels(work, step, name)
         case FinetuneStep() | DistillStep():
             return _trained(work, name, step)
+        case QuantizeStep(mode="qat"):
+            with quantize_changes.twin(work, step, name) as detail:
+                return detail | _trained(work, name, step)
     raise AssertionError(f"no rule for a step {recipe_files.kind(step)}")
 
 
