@@ -181,8 +181,9 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What stands beside each output: `OUT.edgekit.json`.
 
     Equal for equal inputs, seed and versions, outside `timing` and `environment`.
-    `planned_precision` is what a recipe leaves to `convert`, `quantization` what it trained for it. `claims` say what the steps are
-    expected to buy on the profile's target, against the float model before any of them.
+    `planned_precision` is what a recipe leaves to `convert`, `quantization` what it trained for
+    it. `claims` say what the steps are expected to buy on the profile's target, against the float
+    model before any of them.
     """
 
     schema: Literal["edgekit.manifest/1"] = "edgekit.manifest/1"

@@ -348,7 +348,9 @@ class Compressor(Source):
             self._session.end()
         self._functions = {}
 
-    def begin_quantization(self, scheme: Scheme, per_tensor: list[str], seed: int) -> dict[str, Any]:
+    def begin_quantization(
+        self, scheme: Scheme, per_tensor: list[str], seed: int
+    ) -> dict[str, Any]:
         """Makes the model's fake-quantized twin, with ranges of some training samples.
 
         Trainings train the twin from now on, and `predict` answers for it.

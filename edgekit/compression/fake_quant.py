@@ -60,7 +60,5 @@ def activations(value: Any, low: Any, high: Any, *, symmetric: bool) -> Any:
     high = tf.maximum(high, low + LEAST_WIDTH)
     if symmetric:
         limit = tf.maximum(-low, high)
-        return tf.quantization.fake_quant_with_min_max_vars(
-            value, -limit, limit, narrow_range=True
-        )
+        return tf.quantization.fake_quant_with_min_max_vars(value, -limit, limit, narrow_range=True)
     return tf.quantization.fake_quant_with_min_max_vars(value, low, high)

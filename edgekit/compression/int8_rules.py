@@ -70,7 +70,7 @@ _KEEPING = (
        "ops.Transpose", "ops.Squeeze", "ops.ExpandDims", "ops.GetItem", "ops.Identity"}
 )  # fmt: skip
 _COMPUTING = (
-    layer_kinds.MERGING | {"GlobalAveragePooling1D", "GlobalAveragePooling2D"}
+    layer_kinds.MERGING | _AVERAGING | {"UpSampling2D", "GlobalAveragePooling1D", "GlobalAveragePooling2D"}
     | {"BatchNormalization", "Rescaling", "Normalization", "Concatenate", "ops.Add",
        "ops.Subtract", "ops.Multiply", "ops.Concatenate", "ops.Mean"}
 )  # fmt: skip
@@ -141,7 +141,7 @@ class _Reader:
         name = self._name(layer.name)
         if layer.kind in _KEEPING or (layer.kind == "UpSampling2D" and _nearest(layer)):
             self._keep(number, call)
-        elif layer.kind in _AVERAGING or layer.kind == "UpSampling2D":
+        elif self._scheme == "litert" and layer.kind in _AVERAGING | {"UpSampling2D"}:
             self._keep(number, call, rounding=True)
         elif layer.kind in _KERNELS and _usual(layer):
             self.rules.kernels[layer.name] = tuple(self._kernels(layer))
@@ -226,7 +226,7 @@ def _usual(layer: Layer) -> bool:
 
 
 def _nearest(layer: Layer) -> bool:
-    return layer.config.get("interpolation", "nearest") == "nearest"
+    return str(layer.config.get("interpolation", "nearest")) == "nearest"
 
 
 def _function(layer: Layer) -> Any:

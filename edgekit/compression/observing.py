@@ -1,4 +1,4 @@
-"""What the tensors that int8 rounds look like on samples: extremes, moments, some values.
+"""What the tensors that int8 rounds look like on samples: the extremes of each, some values.
 
 Imports TensorFlow: for workers.
 """
@@ -25,12 +25,10 @@ KEPT_VALUES = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One tensor over all samples; `values` are some of its numbers, evenly spaced."""
+    """One tensor: the extremes of each sample, and some of its numbers, evenly spaced."""
 
-    low: float
-    high: float
-    mean: float
-    mean_square: float
+    lows: Array
+    highs: Array
     values: Array
 
 
@@ -41,18 +39,16 @@ def observe(twin: Twin, batches: Iterable[Sequence[Array]]) -> dict[str, Seen]:
         DataError: A tensor is not finite, or there is no batch.
     """
     look = _looking(twin)
-    moments: list[Array] = []
+    extremes: list[Array] = []
     values: list[list[Array]] = []
-    sizes: list[int] = []
     for batch in batches:
         found, kept = look([tf.convert_to_tensor(one) for one in batch])
-        moments.append(np.asarray(found, np.float64))
+        extremes.append(np.asarray(found))
         values.append([np.asarray(one) for one in kept])
-        sizes.append(len(batch[0]))
-    if not moments:
+    if not extremes:
         raise DataError("there are no samples to find ranges on", "check --data")
-    every, weights = np.stack(moments), np.array(sizes, np.float64) / sum(sizes)
-    bad = ~np.isfinite(every).all(axis=(0, 2))
+    every = np.concatenate(extremes, axis=2)
+    bad = ~np.isfinite(every).all(axis=(1, 2))
     if bad.any():
         raise DataError(
             f"the model gives NaN or infinity at '{twin.sites[int(np.argmax(bad))]}' on a sample",
@@ -61,10 +57,8 @@ def observe(twin: Twin, batches: Iterable[Sequence[Array]]) -> dict[str, Seen]:
     keep = max(1, KEPT_VALUES // len(values))
     return {
         name: Seen(
-            float(every[:, place, 0].min()),
-            float(every[:, place, 1].max()),
-            float(weights @ every[:, place, 2]),
-            float(weights @ every[:, place, 3]),
+            every[place, 0],
+            every[place, 1],
             np.concatenate([one[place][:: max(1, len(one[place]) // keep)] for one in values]),
         )
         for place, name in enumerate(twin.sites)
@@ -73,29 +67,28 @@ def observe(twin: Twin, batches: Iterable[Sequence[Array]]) -> dict[str, Seen]:
 
 def extremes(seen: dict[str, Seen]) -> dict[str, Range]:
     """The range that cuts nothing off, for each tensor."""
-    return {name: (one.low, one.high) for name, one in seen.items()}
+    return {name: (float(one.lows.min()), float(one.highs.max())) for name, one in seen.items()}
 
 
 def _looking(twin: Twin) -> Any:
-    """(inputs) → low, high, mean, mean square of each tensor [sites, 4], and some values of it."""
+    """(inputs) → lows and highs of each tensor and sample [sites, 2, n], and some values of it."""
 
     def look(inputs: list[Any]) -> tuple[Any, list[Any]]:
-        rows: dict[str, Any] = {}
+        count = tf.shape(inputs[0])[0]
+        ends: dict[str, Any] = {}
         values: dict[str, Any] = {}
 
         def seen(name: str, value: Any) -> None:
+            if name in ends:  # pooling rounds once more to the grid of what it reads
+                return
+            batched = value.shape.rank and value.shape[0] in (None, inputs[0].shape[0])
+            rows = tf.reshape(value, [count if batched else 1, -1])
+            both = tf.stack([tf.reduce_min(rows, axis=1), tf.reduce_max(rows, axis=1)])
+            ends[name] = both if batched else tf.repeat(both, count, axis=1)
             flat = tf.reshape(value, [-1])
-            measured = (tf.reduce_min(flat), tf.reduce_max(flat), tf.reduce_mean(flat),
-                        tf.reduce_mean(tf.square(flat)))  # fmt: skip
-            if name in rows:  # a grid that several tensors share
-                measured = (tf.minimum(measured[0], rows[name][0]),
-                            tf.maximum(measured[1], rows[name][1]), *rows[name][2:])  # fmt: skip
-            rows[name] = measured
             values[name] = flat[:: tf.maximum(1, tf.size(flat) // KEPT_VALUES)]
 
         twin.run(inputs, rounding=False, seen=seen)
-        return tf.stack([tf.stack(rows[name]) for name in twin.sites]), [
-            values[name] for name in twin.sites
-        ]
+        return tf.stack([ends[name] for name in twin.sites]), [values[name] for name in twin.sites]
 
     return tf.function(look, autograph=False, reduce_retracing=True)

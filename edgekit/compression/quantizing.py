@@ -5,9 +5,11 @@ Imports TensorFlow: for workers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
+
+from numpy.typing import NDArray
 
 from edgekit.compression import batch_norm, drawing, graph, observing, rebuilding
 from edgekit.compression.quantized_twin import Twin
@@ -15,6 +17,8 @@ from edgekit.compression.training_data import TrainingData
 from edgekit.keras_loading import Loaded
 from edgekit.manifest_types import Quantization
 from edgekit.recipe_types import Scheme
+
+Array = NDArray[Any]
 
 CALIBRATION_SAMPLES = 512
 """Training samples that ranges are found on before training."""
@@ -37,6 +41,36 @@ def calibrated(
     batches = drawing.draw(data, CALIBRATION_SAMPLES, size, seed)
     twin.set_ranges(observing.extremes(observing.observe(twin, (x for x, _ in batches))))
     return twin
+
+
+def extremes(
+    model: Any, recorded: Quantization, batches: Iterable[Sequence[Array]], size: int
+) -> dict[str, list[float]]:
+    """What each recorded range's tensor looks like: see `Source.extremes`.
+
+    Args:
+        model: The model as it is exported.
+        recorded: Of its manifest.
+        batches: Inputs in the model's order, in batches of any size.
+        size: Consecutive samples that are looked at as one; a rest is left out.
+    """
+    twin = Twin(model, recorded.scheme, recorded.per_tensor)
+    seen = observing.observe(twin, _whole(batches, size))
+    found = {}
+    for name in set(recorded.ranges) & set(seen):
+        lows = seen[name].lows.reshape(-1, size).min(axis=1)
+        highs = seen[name].highs.reshape(-1, size).max(axis=1)
+        ends = (lows.min(), highs.max(), lows.mean(dtype=float), highs.mean(dtype=float))
+        found[name] = [float(end) for end in ends]
+    return found
+
+
+def _whole(batches: Iterable[Sequence[Array]], size: int) -> Iterator[list[Array]]:
+    """Batches whose sizes are multiples, for models of that fixed batch dimension exactly it."""
+    for batch in batches:
+        count = len(batch[0]) // size * size
+        for start in range(0, count, step := max(size, count if size == 1 else size)):
+            yield [one[start : start + step] for one in batch]
 
 
 def judged(loaded: Loaded, twin: Twin) -> Loaded:
