@@ -22,8 +22,7 @@ Extremes = tuple[float, float, float, float]
 
 
 class Matched(NamedTuple):
-    """Ranges by the graph's tensors; how many were given, and which ones no tensor has; tensors
-    that have none."""
+    """Ranges by tensor; how many were given, which ones no tensor has; tensors that have none."""
 
     ranges: dict[str, Range]
     trained: int

@@ -57,6 +57,8 @@ def load(name_or_path: str | Path) -> Recipe:
     for number, step in enumerate(recipe.step):
         if isinstance(step, ChannelsStep):
             _check_amount(step, number, where)
+        if isinstance(step, QuantizeStep):
+            _check_quantize(step, number, where)
     planned = [at for at, step in enumerate(recipe.step) if isinstance(step, QuantizeStep)]
     if planned and planned != [len(recipe.step) - 1]:
         raise RecipeError(
@@ -161,6 +163,24 @@ def _check_amount(step: ChannelsStep, number: int, where: str) -> None:
         f" {', '.join(_AMOUNTS)} is wanted",
         "write ratio = 0.5, max_macs = 0.25 or max_parameters = 100000",
     )
+
+
+def _check_quantize(step: QuantizeStep, number: int, where: str) -> None:
+    if not looks(step):
+        return
+    what = 'mode "qat"' if step.mode == "qat" else "refine"
+    if step.precision != "int8":
+        raise RecipeError(
+            f"{where}: step[{number}] (quantize) has precision {step.precision}, and {what}"
+            " simulates int8 alone",
+            'write precision = "int8", or leave that key out',
+        )
+    if step.mode == "qat" and step.refine:
+        raise RecipeError(
+            f'{where}: step[{number}] (quantize) has both mode "qat", which trains on labels, and'
+            " refine, which does without",
+            'write mode = "ptq" with refine, or leave refine out',
+        )
 
 
 def _explain(message: str, table: dict[str, Any]) -> str:

@@ -68,8 +68,16 @@ CHANNELS = 'name = "a"\n[[step]]\nkind = "channels"\n'
             r"step\[0\]\.precision is 'int9'",
         ),
         (
-            'name = "a"\n[[step]]\nkind = "quantize"\nmode = "qat"',
-            r"step\[0\]\.mode is 'qat'",
+            'name = "a"\n[[step]]\nkind = "quantize"\nmode = "qad"',
+            r"step\[0\]\.mode is 'qad'",
+        ),
+        (
+            'name = "a"\n[[step]]\nkind = "quantize"\nmode = "qat"\nprecision = "int16x8"',
+            r"has precision int16x8, and mode \"qat\" simulates int8 alone",
+        ),
+        (
+            'name = "a"\n[[step]]\nkind = "quantize"\nmode = "qat"\nrefine = true',
+            r"both mode \"qat\"",
         ),
         (
             'name = "a"\n[[step]]\nkind = "quantize"\n[[step]]\nkind = "simplify"',
@@ -85,7 +93,7 @@ def test_what_is_wrong_names_its_key(tmp_path, text, words):
     assert raised.value.fix
 
 
-@pytest.mark.parametrize("kind", ["prune", "cluster", "qat"])
+@pytest.mark.parametrize("kind", ["qat", "sparsify"])
 def test_a_step_that_is_not_there_is_refused_by_name(tmp_path, kind):
     path = tmp_path / "a.toml"
     path.write_text(f'name = "a"\n[[step]]\nkind = "{kind}"\nepochs = 3\n')

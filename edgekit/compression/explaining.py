@@ -13,7 +13,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from edgekit.compression import channels, compile_config, graph, losses, rebuilding, simplify
+from edgekit.compression import (
+    channels,
+    compile_config,
+    graph,
+    int8_rules,
+    losses,
+    quantizing,
+    rebuilding,
+    simplify,
+)
 from edgekit.compression.compile_config import CompileConfig
 from edgekit.compression.importance import Criterion
 from edgekit.errors import ModelError
@@ -162,8 +171,26 @@ def _unknown_features(step: DistillStep, model: Any) -> list[Finding]:
 
 @_told.register
 def _quantize(step: QuantizeStep, model: Any, setting: _Setting) -> Told:
-    del step, setting
-    return Told(model, notes=["left to convert, by the rules of its target"])
+    del setting
+    if step.mode == "ptq" and not step.refine:
+        return Told(model, notes=["left to convert, by the rules of its target"])
+    taken = graph.read(quantizing.folded(model))
+    scheme = step.scheme or "litert"
+    found = int8_rules.rules(taken, scheme)
+    applies = [
+        Removal(name, taken.layers[name].kind, None, None, "int8 weights, a scale per channel")
+        for name in found.kernels
+    ]
+    stays = [
+        Removal(name, taken.layers[name].kind, None, None, f"float in training: {why}")
+        for name, why in found.float_layers.items()
+    ]
+    what = "trained" if step.mode == "qat" else "refined on samples, without labels,"
+    note = (
+        f"{len(found.kernels)} layers are {what} with int8 simulated as {scheme} has it;"
+        f" {sum(site.limits is None for site in found.sites())} activations have ranges"
+    )
+    return Told(model, applies, stays, notes=[note])
 
 
 def _number(budget: float | None) -> int | None:

@@ -70,9 +70,10 @@ _KEEPING = (
        "ops.Transpose", "ops.Squeeze", "ops.ExpandDims", "ops.GetItem", "ops.Identity"}
 )  # fmt: skip
 _COMPUTING = (
-    layer_kinds.MERGING | _AVERAGING | {"UpSampling2D", "GlobalAveragePooling1D", "GlobalAveragePooling2D"}
-    | {"BatchNormalization", "Rescaling", "Normalization", "Concatenate", "ops.Add",
-       "ops.Subtract", "ops.Multiply", "ops.Concatenate", "ops.Mean"}
+    layer_kinds.MERGING | _AVERAGING
+    | {"GlobalAveragePooling1D", "GlobalAveragePooling2D", "UpSampling2D", "BatchNormalization",
+       "Rescaling", "Normalization", "Concatenate", "ops.Add", "ops.Subtract", "ops.Multiply",
+       "ops.Concatenate", "ops.Mean"}
 )  # fmt: skip
 _TAKING_RELU = _KERNELS | {
     "Add", "Subtract", "Multiply", "BatchNormalization", "ops.Add", "ops.Subtract", "ops.Multiply",
