@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.converters import activation_ranges, onnx_execution
+from edgekit.converters import activation_ranges, onnx_execution, trained_ranges
 from edgekit.converters.activation_ranges import Range, TensorStatistics
 from edgekit.converters.onnx_graph import LAYERS, Graph, Model
 
@@ -89,6 +89,7 @@ class Calibration:
         self._dialect = dialect
         self._samples = samples
         self._statistics: dict[str, TensorStatistics] = {}
+        self._trained: dict[str, Range] = {}
         self._fitted = False
         self._overflow: str | None = None
         self._judged = not dialect.MAY_OVERFLOW
@@ -117,11 +118,30 @@ class Calibration:
             if self._dialect.SYMMETRIC
             else activation_ranges.choose
         )
+        trained = choice.method == trained_ranges.METHOD
+        method = "minmax" if trained else choice.method
         found = {
-            name: choose(statistics[name], choice.overrides.get(name, choice.method))
-            for name in names
-        }
+            name: choose(statistics[name], choice.overrides.get(name, method)) for name in names
+        } | (self._trained if trained else {})
         return found if self._dialect.SYMMETRIC else found | self._bounded_outputs(names)
+
+    def take_ranges(self, trained: Sequence[Mapping[str, Any]]) -> trained_ranges.Matched:
+        """Finds the activations that trained ranges belong to; method "trained" then uses them."""
+        statistics = self._collected(self._dialect.activations(self._graph))
+        seen = {
+            name: trained_ranges.extremes(one.lows, one.highs) for name, one in statistics.items()
+        }
+        matched = trained_ranges.match(trained, seen)
+        self._trained = matched.ranges
+        choice = Choice(trained_ranges.METHOD, {}, ())
+        model = self._dialect.quantized(self._graph, self._ranges(choice), (), fitted=False)
+        rounded = {node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+        lacking = [name for name in matched.without if name in rounded and not self._bounded(name)]
+        return matched._replace(without=lacking)
+
+    def _bounded(self, name: str) -> bool:
+        producer = self._graph.producers.get(name)
+        return producer is not None and producer.op_type in activation_ranges.BOUNDED
 
     def _bounded_outputs(self, names: Iterable[str]) -> dict[str, Range]:
         """The model's outputs whose range the operation gives: other samples may fill all of it."""

@@ -23,6 +23,7 @@ from edgekit.converters import (
     onnx_interface,
     onnx_reading,
     onnx_weights,
+    trained_ranges,
 )
 from edgekit.converters.onnx_calibration import Calibration, Choice, Dialect
 from edgekit.converters.onnx_graph import Graph, Model
@@ -77,6 +78,7 @@ class Conversion:
         self._graph = Graph(model)
         self._calibrations: dict[str, Calibration] = {}
         self._made: dict[str, tuple[str, Choice]] = {}
+        self._trained = False
         return {
             "inputs": _plain(onnx_graph.specs(model.graph.input)),
             "outputs": _plain(onnx_graph.specs(model.graph.output)),
@@ -84,7 +86,23 @@ class Conversion:
 
     def methods(self, precision: str) -> list[str]:
         """The ways of choosing activation ranges worth comparing."""
+        if self._trained and precision == "int8":
+            return [trained_ranges.METHOD]
         return list(activation_ranges.METHODS) if precision == "int8" else []
+
+    def take_ranges(self, samples: str, trained: list[dict[str, Any]]) -> list[str]:
+        """Has int8 use the ranges that the model was trained for.
+
+        Args:
+            samples: Calibration samples.
+            trained: See `trained_ranges.match`.
+
+        Returns:
+            What the user should know: ranges that fit nothing, activations that have none.
+        """
+        matched = self._calibration(samples).take_ranges(trained)
+        self._trained = bool(matched.ranges)
+        return trained_ranges.notes(matched)
 
     def convert(
         self,

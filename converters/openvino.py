@@ -22,6 +22,7 @@ from edgekit.converters import (
     openvino_quantization,
     openvino_reading,
     openvino_weights,
+    trained_ranges,
 )
 from edgekit.converters.openvino_calibration import Calibration, Choice
 from edgekit.converters.openvino_check import CHECKED_SAMPLES, Artifact
@@ -70,6 +71,7 @@ class Converter:
         self._calibrations: dict[str, Calibration] = {}
         self._made: dict[str, tuple[str, Choice]] = {}
         self._remedies: dict[tuple[str, ...], list[str]] = {}
+        self._trained = False
         return {
             "inputs": _plain(openvino_graph.specs(self._floats.inputs)),
             "outputs": _plain(openvino_graph.specs(self._floats.outputs)),
@@ -77,7 +79,23 @@ class Converter:
 
     def methods(self, precision: str) -> list[str]:
         """The ways of choosing activation ranges worth comparing."""
+        if self._trained and precision == "int8":
+            return [trained_ranges.METHOD]
         return list(activation_ranges.METHODS) if precision == "int8" else []
+
+    def take_ranges(self, samples: str, trained: list[dict[str, Any]]) -> list[str]:
+        """Has int8 use the ranges that the model was trained for.
+
+        Args:
+            samples: Calibration samples.
+            trained: See `trained_ranges.match`.
+
+        Returns:
+            What the user should know: ranges that fit nothing, activations that have none.
+        """
+        matched = self._calibration(samples).take_ranges(trained)
+        self._trained = bool(matched.ranges)
+        return trained_ranges.notes(matched)
 
     def tensors(self, samples: str) -> list[str]:
         """Names of the activations whose range can be chosen one by one."""

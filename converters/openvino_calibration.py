@@ -6,15 +6,20 @@ ranges by some method and corrected biases.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.chunks import Arrays
-from edgekit.converters import activation_ranges, openvino_noise, openvino_quantization
+from edgekit.converters import (
+    activation_ranges,
+    openvino_noise,
+    openvino_quantization,
+    trained_ranges,
+)
 from edgekit.converters.activation_ranges import Range, TensorStatistics
 from edgekit.converters.openvino_execution import Session, collect, feeds
 from edgekit.converters.openvino_graph import Model, Port, by_name, tensor_key
@@ -45,6 +50,7 @@ class Calibration:
         self._nodes = by_name(floats)
         self._placed: dict[tuple[str, ...], Model] = {}
         self._statistics: dict[str, TensorStatistics] = {}
+        self._trained: dict[str, Range] = {}
 
     def activations(self) -> list[str]:
         """Keys of the activations that have a quantizer."""
@@ -57,13 +63,30 @@ class Calibration:
         statistics = self._collected(
             self._port(nodes[0].input_value(0)) for nodes in found.values()
         )
+        trained = choice.method == trained_ranges.METHOD
+        method = "minmax" if trained else choice.method
         ranges = {
-            key: activation_ranges.choose(statistics[key], choice.overrides.get(key, choice.method))
+            key: activation_ranges.choose(statistics[key], choice.overrides.get(key, method))
+            for key in found
+        } | (self._trained if trained else {})
+        openvino_quantization.set_ranges(model, self._floats, ranges)
+        if not trained:  # biases were trained with the noise that this would correct
+            openvino_noise.correct_biases(model, self._floats, self._samples)
+        return model
+
+    def take_ranges(self, trained: Sequence[Mapping[str, Any]]) -> trained_ranges.Matched:
+        """Finds the activations that trained ranges belong to; method "trained" then uses them."""
+        found = openvino_quantization.quantizers(self._with_quantizers(()), self._floats)
+        statistics = self._collected(
+            self._port(nodes[0].input_value(0)) for nodes in found.values()
+        )
+        seen = {
+            key: trained_ranges.extremes(statistics[key].lows, statistics[key].highs)
             for key in found
         }
-        openvino_quantization.set_ranges(model, self._floats, ranges)
-        openvino_noise.correct_biases(model, self._floats, self._samples)
-        return model
+        matched = trained_ranges.match(trained, seen)
+        self._trained = matched.ranges
+        return matched
 
     def interface_ranges(self) -> dict[str, Range]:
         """The extremes of each float input and output by its name."""

@@ -14,7 +14,13 @@ import numpy as np
 from litert_quantizer import quantizer, recipe
 
 from edgekit import chunks
-from edgekit.converters import tflite_calibration, tflite_graph, tflite_noise, tflite_recurrent
+from edgekit.converters import (
+    tflite_calibration,
+    tflite_graph,
+    tflite_noise,
+    tflite_recurrent,
+    trained_ranges,
+)
 from edgekit.errors import ConversionError
 from edgekit.types import TensorSpec
 
@@ -81,13 +87,37 @@ class Converter:
         self._recurrent = tflite_graph.recurrent_operators(model)
         self._collected: dict[str, tflite_calibration.Collected] = {}
         self._ranges_known: dict[tuple[str, str, int], dict[str, tflite_calibration.Range]] = {}
+        self._trained: dict[str, tflite_calibration.Range] = {}
         return specs
 
     def methods(self, precision: str) -> list[str]:
         """The ways of choosing ranges (of activations, or of int4 weights) worth comparing."""
+        if precision == "int8" and self._trained:
+            return [trained_ranges.METHOD]
         if precision in LEVELS:
             return list(tflite_calibration.METHODS)
         return list(WEIGHT_METHODS) if precision == "int4-weight" else []
+
+    def take_ranges(self, samples: str, trained: list[dict[str, Any]]) -> list[str]:
+        """Has int8 use the ranges that the model was trained for.
+
+        Args:
+            samples: Calibration samples.
+            trained: See `trained_ranges.match`.
+
+        Returns:
+            What the user should know: ranges that fit nothing, activations that have none.
+        """
+        statistics = self._statistics(samples).tensors
+        given = tflite_graph.given_ranges(tflite_graph.read(self._content))
+        seen = {
+            name: trained_ranges.extremes(one.lows, one.highs)
+            for name, one in statistics.items()
+            if name not in given
+        }
+        matched = trained_ranges.match(trained, seen)
+        self._trained = matched.ranges
+        return trained_ranges.notes(matched)
 
     def tensors(self, samples: str) -> list[str]:
         """Names of the activations whose range can be chosen one by one.
@@ -229,7 +259,11 @@ class Converter:
         key = (method, samples, levels)
         if key not in self._ranges_known:
             statistics = self._statistics(samples)
-            self._ranges_known[key] = tflite_calibration.ranges(statistics, method, levels=levels)
+            trained = method == trained_ranges.METHOD
+            found = tflite_calibration.ranges(
+                statistics, "minmax" if trained else method, levels=levels
+            )
+            self._ranges_known[key] = {**found, **self._trained} if trained else found
         return self._ranges_known[key]
 
     def _quantize(

@@ -15,6 +15,14 @@ from edgekit.types import TensorSpec
 FILE_IDENTIFIER = b"TFL3"
 RECURRENT_OPS = ("UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "WHILE")
 DATA_ALIGNMENT_BYTES = 16
+BOUNDED_OPS = ("SOFTMAX", "LOGISTIC", "TANH")
+KEEPING_OPS = (
+    "AVERAGE_POOL_2D", "DEPTH_TO_SPACE", "EXPAND_DIMS", "GATHER", "GATHER_ND", "MAX_POOL_2D",
+    "MIRROR_PAD", "PAD", "REDUCE_MAX", "REDUCE_MIN", "RESHAPE", "RESIZE_BILINEAR",
+    "RESIZE_NEAREST_NEIGHBOR", "SLICE", "SPACE_TO_DEPTH", "SPLIT", "SQUEEZE", "STRIDED_SLICE",
+    "TRANSPOSE", "UNPACK",
+)  # fmt: skip
+"""Operators whose int8 output has the scale of what they read."""
 INTERFACE_OPS = ("QUANTIZE", "DEQUANTIZE")
 
 _OP_NAMES = {
@@ -147,6 +155,16 @@ def float_operators(model: Model) -> tuple[str, ...]:
         if op_name(model, operator) not in INTERFACE_OPS
         and len(operator.outputs)
         and type_name(graph.tensors[operator.outputs[0]]) in ("float32", "float16")
+    )
+
+
+def given_ranges(model: Model) -> frozenset[str]:
+    """Tensors whose int8 range the format gives: by softmax and the like, or by what is read."""
+    graph = model.subgraphs[0]
+    return frozenset(
+        graph.tensors[operator.outputs[0]].name.decode()
+        for operator in graph.operators
+        if op_name(model, operator) in (*BOUNDED_OPS, *KEEPING_OPS)
     )
 
 

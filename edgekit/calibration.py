@@ -75,7 +75,8 @@ def choose(
         raise failed[0][1]
     best, built = _nearest(tried)
     candidates = [candidate for candidate, _ in tried] + [candidate for candidate, _ in failed]
-    if shop.per_tensor and _search_is_cheap(precision, hub_bytes, _decibels(best)):
+    tunable = shop.per_tensor and len(methods) > 1  # trained ranges are not
+    if tunable and _search_is_cheap(precision, hub_bytes, _decibels(best)):
         on_progress(f"calibrating {precision}: {TUNED}")
         tuned, sqnr = _search(shop, built, reference, methods)
         candidates.append(CalibrationCandidate(TUNED, sqnr))

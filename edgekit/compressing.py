@@ -168,6 +168,7 @@ def _manifest(work: Work, command: Sequence[str]) -> Manifest:
         recipe=plan.recipe.name,
         recipe_sha256=recipe_files.sha256(plan.recipe),
         planned_precision=plan.planned_precision,
+        quantization=work.quantization,
         profile=plan.profile,
         parents=parents,
         inputs=msgspec.convert(made["inputs"], tuple[TensorSpec, ...]),

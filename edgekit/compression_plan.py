@@ -187,9 +187,14 @@ def _check_options(asked: Request, recipe: Recipe) -> None:
 
 def _check_without_data(asked: Request, recipe: Recipe) -> None:
     if any(map(recipe_files.looks, recipe.step)) and not any(map(recipe_files.trains, recipe.step)):
+        refines = any(isinstance(step, QuantizeStep) and step.refine for step in recipe.step)
+        what = (
+            "tunes int8 on samples (refine)"
+            if refines
+            else "chooses channels by samples (criterion reconstruction)"
+        )
         raise UsageError(
-            f"the recipe {recipe.name} chooses channels by samples (criterion reconstruction), and"
-            " --data was not given",
+            f"the recipe {recipe.name} {what}, and --data was not given",
             "add --data SPEC; labels are not needed",
         )
     training = next((step for step in recipe.step if recipe_files.trains(step)), None)

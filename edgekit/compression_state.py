@@ -9,7 +9,7 @@ from pathlib import Path
 from edgekit import chunks, ladder, training_loop
 from edgekit.compression_plan import CompressionPlan
 from edgekit.ladder import Judge
-from edgekit.manifest_types import PairedChange, Step
+from edgekit.manifest_types import PairedChange, Quantization, Step
 from edgekit.types import Accuracy, DataRef, ModelInfo, Role
 from edgekit.workers import Worker
 
@@ -34,6 +34,7 @@ class Work:
     roles: tuple[str, ...] = ()
     accuracy: Accuracy | None = None
     paired: PairedChange | None = None
+    quantization: Quantization | None = None
     steps: list[Step] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     timing: dict[str, float] = field(default_factory=dict)

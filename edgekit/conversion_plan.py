@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from edgekit import (
     coral_plan,
     device_options,
@@ -20,6 +22,7 @@ from edgekit import (
     preprocess_names,
     registry,
     spec_hashes,
+    trained_ranges,
 )
 from edgekit.errors import ConversionError, OutputError, UsageError
 from edgekit.loading import ModelFile
@@ -78,6 +81,8 @@ def resolve(
     simplified = simplify and source.family == "keras"
     options = [chosen, wanted, metric, input_type, output_type, batch, max_drop, seed, simplified]
     options += [emit] if emit else []
+    trained = trained_ranges.recorded(source, chosen)
+    options += [msgspec.to_builtins(trained)] if trained else []
     options += coral_plan.siblings(profile)  # with the compiler there is more to make
     request_sha256 = _request_sha256(source, data, metric, target, options)
     input_type, output_type = emission_plan.io_types(profile, chosen, emit, input_type, output_type)

@@ -28,6 +28,7 @@ from edgekit import (
     parity,
     registry,
     sampling,
+    trained_ranges,
 )
 from edgekit.arena_types import TflmArena
 from edgekit.building import Built, Workshop
@@ -51,6 +52,7 @@ class Prepared:
     sampled: Sampled
     notes: tuple[str, ...]
     simplified: Step | None = None
+    trained: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +124,28 @@ def _prepare(
         if source.family != "keras":
             return Prepared(info, Path(source.path), sampled, info.notes)
         simplified, warnings = _simplify(resolved, profile, worker, sampled, progress)
+        trained = _trained(resolved, source, worker, sampled, progress)
         progress(f"exporting to {hub_kind}")
         hub = directory / f"hub.{hub_kind}"
         exported = worker.call(f"export_{hub_kind}", path=str(hub), batch=resolved.batch)
     notes = (*info.notes, *warnings, *exported.get("notes", ()))
-    return Prepared(info, hub, sampled, notes, simplified)
+    return Prepared(info, hub, sampled, notes, simplified, trained)
+
+
+def _trained(
+    resolved: ConversionPlan,
+    source: ModelFile,
+    worker: Worker,
+    sampled: Sampled,
+    progress: Progress,
+) -> tuple[dict[str, Any], ...]:
+    """The ranges that the model was trained for, where the converter can take them."""
+    found = trained_ranges.recorded(source, resolved.precision)
+    if found is None or not registry.artifact_format(resolved.format).trained_ranges:
+        return ()
+    progress(f"the model's recipe left {len(found.ranges)} ranges: looking their tensors up")
+    located = trained_ranges.located(worker, found, sampled.calibration, resolved.batch)
+    return tuple(located)
 
 
 def _simplify(
@@ -172,15 +191,21 @@ def _make(
             resolved.threads, resolved.seed, prepared.sampled.calibration, facts.per_tensor,
             resolved.input_type, resolved.output_type, _per_tensor(resolved, profile),
         )  # fmt: skip
+        warnings: tuple[str, ...] = ()
+        if prepared.trained:
+            warnings = trained_ranges.hand_over(
+                converter, prepared.sampled.calibration, prepared.trained
+            )
         ascent = _choose(shop, resolved, profile, prepared, progress)
-        return _check(shop, resolved, prepared, ascent, progress)
+        outcome = _check(shop, resolved, prepared, ascent, progress)
+        return replace(outcome, warnings=(*outcome.warnings, *warnings))
 
 
 def _per_tensor(resolved: ConversionPlan, profile: Profile) -> tuple[str, ...]:
     """Operators whose weights get one scale. C of edgekit's own takes a scale per channel."""
     if resolved.emit == "c":
         return ()
-    return profile.precision.per_tensor if profile.precision.per_channel else ("*",)
+    return hardware.one_scale(profile)
 
 
 def _choose(

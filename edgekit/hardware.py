@@ -73,6 +73,11 @@ def reference(name_or_path: str | Path) -> ProfileRef:
     return ProfileRef(profile.name, hashing.sha256_json(profile))
 
 
+def one_scale(profile: Profile) -> tuple[str, ...]:
+    """The TFLite operators whose weights get one scale there; "*" for all."""
+    return profile.precision.per_tensor if profile.precision.per_channel else ("*",)
+
+
 def paths(name_or_path: str | Path) -> list[Path]:
     """The files that a profile is made of, what is extended first.
 

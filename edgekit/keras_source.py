@@ -17,10 +17,12 @@ import tensorflow as tf
 
 from edgekit import chunks, frozen_graph, keras_export, keras_layers, loading, registry
 from edgekit.chunks import Arrays
+from edgekit.compression import quantizing
 from edgekit.compression.identities import WITHOUT_OPERATOR
 from edgekit.compression.simplify import simplify
 from edgekit.errors import DataError, EdgekitError, one_line
 from edgekit.keras_loading import LOADER_ERRORS, Loaded, load, of_model
+from edgekit.manifest_types import Quantization
 from edgekit.targets import runner_error
 from edgekit.targets.runner import batching
 from edgekit.targets.runner.protocol import RunnerError
@@ -107,6 +109,27 @@ class Source:
             brief = one_line(str(error))[:200] or type(error).__name__
             return {"report": None, "obstacle": f"Keras cannot rebuild it: {brief}"}
         return {"report": msgspec.to_builtins(report), "obstacle": None}
+
+    def extremes(
+        self, samples: str, quantization: dict[str, Any], batch: int
+    ) -> dict[str, list[float]]:
+        """What the tensors that a model's trained ranges belong to can be known by.
+
+        Args:
+            samples: A directory of `edgekit.chunks`.
+            quantization: `manifest_types.Quantization` as plain data.
+            batch: How many samples at once have one lowest and one highest value.
+
+        Returns:
+            `converters.trained_ranges.Extremes` by the names of ranges, of those that are there.
+        """
+        wanted = msgspec.convert(quantization, Quantization)
+        batches = chunks.read(Path(samples))
+        names = [spec.name for spec in self._model().inputs]
+        size = self._fixed_batch() or batch
+        return quantizing.extremes(
+            self._model().model, wanted, ([one[name] for name in names] for one in batches), size
+        )
 
     def export_tflite(self, path: str, batch: int | None = 1) -> dict[str, Any]:
         """Writes a float32 .tflite; `batch` None leaves the batch dynamic.

@@ -9,7 +9,7 @@ from msgspec import Struct
 from edgekit.arena_types import TflmArena
 from edgekit.npu_types import NpuEstimate
 from edgekit.profile_types import ProfileRef
-from edgekit.recipe_types import Claim
+from edgekit.recipe_types import Claim, Scheme
 from edgekit.types import Accuracy, DataRef, Emit, FileRef, IoType, Precision, TensorSpec
 
 
@@ -51,6 +51,23 @@ class Parity(Struct, frozen=True, forbid_unknown_fields=True):
     tolerance: str
     agreement: float | None = None
     constant: str | None = None
+
+
+class Quantization(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The int8 that a model was trained or refined for, for `convert` to realise.
+
+    `ranges` gives the lowest and highest value of each activation that is rounded: a layer's name
+    is that of its output, `NAME/sum` what its own activation reads, `NAME#2` the output of its
+    second call, `NAME:1` its second output. `per_tensor` are the TFLite operators whose weights
+    have one scale. `float_layers` were computed in float, each for the reason given.
+    """
+
+    scheme: Scheme
+    mode: Literal["qat", "refined"]
+    precision: Precision
+    per_tensor: tuple[str, ...] = ()
+    ranges: dict[str, tuple[float, float]]
+    float_layers: dict[str, str] = {}
 
 
 class PairedChange(Struct, frozen=True, forbid_unknown_fields=True):
@@ -164,8 +181,9 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What stands beside each output: `OUT.edgekit.json`.
 
     Equal for equal inputs, seed and versions, outside `timing` and `environment`.
-    `planned_precision` is what a recipe leaves to `convert`. `claims` say what the steps are
-    expected to buy on the profile's target, against the float model before any of them.
+    `planned_precision` is what a recipe leaves to `convert`, `quantization` what it trained for
+    it. `claims` say what the steps are expected to buy on the profile's target, against the float
+    model before any of them.
     """
 
     schema: Literal["edgekit.manifest/1"] = "edgekit.manifest/1"
@@ -180,6 +198,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     recipe: str | None = None
     recipe_sha256: str | None = None
     planned_precision: Precision | None = None
+    quantization: Quantization | None = None
     profile: ProfileRef | None = None
     claims: tuple[Claim, ...] = ()
     parents: tuple[FileRef, ...] = ()

@@ -12,6 +12,7 @@ from edgekit.inspect_types import RecipeFindings, StepFindings
 from edgekit.recipe_types import Removal
 
 _COLUMNS = (("layer", False), ("kind", False), ("", False), ("why", False))
+_REMOVING = ("simplify", "channels")
 
 
 def recipe(told: RecipeFindings) -> RenderableType:
@@ -39,7 +40,8 @@ def _step(number: int, step: StepFindings) -> RenderableType:
 
 def _rows(step: StepFindings) -> Iterator[printing.Row]:
     for one in step.applies:
-        yield one.layer, one.kind, one.done or f"goes: {_what(one)}", one.why
+        removed = f"goes: {_what(one)}" if step.kind in _REMOVING else "changes"
+        yield one.layer, one.kind, one.done or removed, one.why
     for one in step.stays:
         yield one.layer, one.kind, "stays", one.why
     for finding in step.findings:

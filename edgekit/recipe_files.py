@@ -64,6 +64,8 @@ def load(name_or_path: str | Path) -> Recipe:
             _check_amount(step, number, where)
         if isinstance(step, PruneStep):
             _check_pattern(step, number, where)
+        if isinstance(step, QuantizeStep):
+            _check_quantize(step, number, where)
     _check_order(recipe, where)
     planned = [at for at, step in enumerate(recipe.step) if isinstance(step, QuantizeStep)]
     if planned and planned != [len(recipe.step) - 1]:
@@ -219,6 +221,24 @@ def _check_order(recipe: Recipe, where: str) -> None:
                 f" would undo step[{recipe.step.index(held)}] ({kind(held)})",
                 "put the step channels before it",
             )
+
+
+def _check_quantize(step: QuantizeStep, number: int, where: str) -> None:
+    if not looks(step):
+        return
+    what = 'mode "qat"' if step.mode == "qat" else "refine"
+    if step.precision != "int8":
+        raise RecipeError(
+            f"{where}: step[{number}] (quantize) has precision {step.precision}, and {what}"
+            " simulates int8 alone",
+            'write precision = "int8", or leave that key out',
+        )
+    if step.mode == "qat" and step.refine:
+        raise RecipeError(
+            f'{where}: step[{number}] (quantize) has both mode "qat", which trains on labels, and'
+            " refine, which does without",
+            'write mode = "ptq" with refine, or leave refine out',
+        )
 
 
 def _explain(message: str, table: dict[str, Any]) -> str:

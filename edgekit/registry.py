@@ -38,7 +38,7 @@ class Format(NamedTuple):
     `per_tensor` says that its converter can calibrate single tensors (`tensors`, `overrides`).
     `siblings` are the suffixes of the files that an artifact has beside its main one. `base` is the
     format that its artifacts are, or are compiled from; nothing on this machine runs them as the
-    target does.
+    target does. `trained_ranges`: its converter has `take_ranges`.
     """
 
     suffix: str
@@ -47,6 +47,7 @@ class Format(NamedTuple):
     per_tensor: bool = False
     siblings: tuple[str, ...] = ()
     base: str | None = None
+    trained_ranges: bool = False
 
 
 class Emitter(NamedTuple):
@@ -73,11 +74,17 @@ CONVERTERS = {
     ),
 }
 FORMATS = {
-    "tflite": Format(".tflite", "litert", ("tflite",), per_tensor=True),
-    "openvino": Format(".xml", "openvino", ("savedmodel", "onnx", "tflite"), siblings=(".bin",)),
+    "tflite": Format(".tflite", "litert", ("tflite",), per_tensor=True, trained_ranges=True),
+    "openvino": Format(
+        ".xml",
+        "openvino",
+        ("savedmodel", "onnx", "tflite"),
+        siblings=(".bin",),
+        trained_ranges=True,
+    ),
     "ethos_u": Format(".tflite", "litert", ("tflite",), per_tensor=True, base="tflite"),
-    "onnx": Format(".onnx", "onnxruntime", ("onnx",)),
-    "tensorrt": Format(".onnx", "onnxruntime", ("onnx",), base="onnx"),
+    "onnx": Format(".onnx", "onnxruntime", ("onnx",), trained_ranges=True),
+    "tensorrt": Format(".onnx", "onnxruntime", ("onnx",), base="onnx", trained_ranges=True),
 }
 
 EMITTERS = {

@@ -14,6 +14,7 @@ from edgekit import (
     compression_state,
     compression_warnings,
     prune_schedule,
+    quantize_changes,
     recipe_files,
     training_loop,
 )
@@ -26,6 +27,7 @@ from edgekit.recipe_types import (
     DistillStep,
     FinetuneStep,
     PruneStep,
+    QuantizeStep,
     RecipeStep,
     SimplifyStep,
     TrainedStep,
@@ -48,6 +50,9 @@ def change(work: Work, step: RecipeStep, name: str) -> dict[str, Any]:
             return _prune(work, name, step)
         case ClusterStep():
             return _cluster(work, name, step)
+        case QuantizeStep(mode="qat"):
+            with quantize_changes.twin(work, step, name) as detail:
+                return detail | _trained(work, name, step)
     raise AssertionError(f"no rule for a step {recipe_files.kind(step)}")
 
 

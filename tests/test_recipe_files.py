@@ -68,8 +68,16 @@ CHANNELS = 'name = "a"\n[[step]]\nkind = "channels"\n'
             r"step\[0\]\.precision is 'int9'",
         ),
         (
-            'name = "a"\n[[step]]\nkind = "quantize"\nmode = "qat"',
-            r"step\[0\]\.mode is 'qat'",
+            'name = "a"\n[[step]]\nkind = "quantize"\nmode = "qad"',
+            r"step\[0\]\.mode is 'qad'",
+        ),
+        (
+            'name = "a"\n[[step]]\nkind = "quantize"\nmode = "qat"\nprecision = "int16x8"',
+            r"has precision int16x8, and mode \"qat\" simulates int8 alone",
+        ),
+        (
+            'name = "a"\n[[step]]\nkind = "quantize"\nmode = "qat"\nrefine = true',
+            r"both mode \"qat\"",
         ),
         (
             'name = "a"\n[[step]]\nkind = "quantize"\n[[step]]\nkind = "simplify"',

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -20,6 +20,7 @@ from edgekit.compression import (
     graph,
     holding,
     pruning,
+    quantizing,
     rebuilding,
     recalibration,
     reconstruction,
@@ -34,9 +35,10 @@ from edgekit.compression.channel_order import Scope
 from edgekit.compression.clustering import Init
 from edgekit.compression.holding import NOTHING, Held
 from edgekit.compression.importance import Criterion
+from edgekit.compression.quantized_twin import Twin
 from edgekit.errors import ModelError
 from edgekit.keras_source import Source
-from edgekit.recipe_types import RecipeStep, Removal
+from edgekit.recipe_types import RecipeStep, Removal, Scheme
 from edgekit.types import Role
 
 
@@ -48,6 +50,7 @@ class Compressor(Source):
     _session: training_session.Session | None = None
     _teacher: teaching.Teacher | None = None
     _held: Held = NOTHING
+    _twin: Twin | None = None
 
     def open(self, path: str, trust: bool = False) -> dict[str, Any]:
         """Opens a model in place of the one before; see `Source.open`."""
@@ -364,19 +367,20 @@ class Compressor(Source):
         assert self._session is not None, "load_training comes first"
         self._layers_of_model()
         self._part_from_teacher()
-        taught_by = self._teacher.loaded if self._teacher else None
-        if taught_by is not None and taught_by.model is self._model().model:
-            self._teacher = teaching.of_loaded(self._origin)
         return self._session.start(
             self._model(), self._teacher, epochs=epochs,
             learning_rate=learning_rate, batch_size=batch_size, seed=seed, loss=loss,
-            distill=distill, held=self._held, gradual=(holding or {}).get("prune"),
+            distill=distill, held=self._held, gradual=(holding or {}).get("prune"), twin=self._twin,
         )  # fmt: skip
 
     def _part_from_teacher(self) -> None:
         """Has the source in a model of its own, before weights change in place."""
-        if self._origin.model is self._model().model:
-            self._origin = training_session.copy_of(self._origin)
+        if self._origin.model is not self._model().model:
+            return
+        learning, self._origin = self._origin.model, training_session.copy_of(self._origin)
+        taught_by = self._teacher.loaded if self._teacher else None
+        if taught_by is not None and taught_by.model is learning:
+            self._teacher = teaching.of_loaded(self._origin)
 
     def advance(self, limit_s: float) -> dict[str, Any]:
         """Trains for about `limit_s` seconds; see `training.Trainer.advance`."""
@@ -385,21 +389,58 @@ class Compressor(Source):
         return self._session.trainer.advance(limit_s)
 
     def keep(self) -> None:
-        """Remembers the weights of now."""
-        model = self._model().model
-        self._kept = (model, model.get_weights())
+        """Remembers the weights of now, and the ranges of the twin if there is one."""
+        model, ranges = self._model().model, self._twin.ranges() if self._twin else {}
+        self._kept = (model, model.get_weights(), ranges)
 
     def restore(self) -> None:
-        """Goes back to the weights that `keep` remembers."""
-        model, weights = self._kept
+        """Goes back to the weights and ranges that `keep` remembers."""
+        model, weights, ranges = self._kept
         assert model is self._model().model, "the model is another one since keep"
         model.set_weights(weights)
+        if self._twin is not None:
+            self._twin.set_ranges(ranges)
 
     def end_training(self) -> None:
         """Puts back what training changed besides weights, and frees what it needed."""
         if self._session is not None:
             self._session.end()
         self._functions = {}
+
+    def begin_quantization(
+        self, scheme: Scheme, per_tensor: list[str], seed: int
+    ) -> dict[str, Any]:
+        """Makes the model's fake-quantized twin, with ranges of some training samples.
+
+        Trainings train the twin from now on, and `predict` answers for it.
+
+        Args:
+            scheme: Whose int8.
+            per_tensor: TFLite operators whose weights have one scale; "*" for all.
+            seed: Of the draw of samples.
+
+        Returns:
+            `float_layers`: the layers that int8 leaves out, with the reason.
+
+        Raises:
+            DataError: A tensor is not finite on a sample.
+        """
+        assert self._session is not None, "load_training comes first"
+        model = quantizing.folded(self._layers_of_model())
+        if model is not self._model().model:
+            self._replace(model)
+        self._twin = quantizing.calibrated(
+            self._model(), self._session.data, scheme, per_tensor, seed
+        )
+        self._loaded, self._functions = quantizing.judged(self._model(), self._twin), {}
+        return {"float_layers": self._twin.rules.float_layers}
+
+    def finish_quantization(self, mode: Literal["qat", "refined"]) -> dict[str, Any]:
+        """Rounds the kernels to their grids; returns a `Quantization` as plain data."""
+        assert self._twin is not None, "begin_quantization comes first"
+        self._twin.put_on_grid()
+        found: dict[str, Any] = msgspec.to_builtins(quantizing.record(self._twin, mode))
+        return found
 
     def save(self, path: str) -> None:
         """Writes the model as .keras; see `saving.save`."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from edgekit.compression.live_teacher import Answer, LiveTeacher
 from edgekit.compression.losses import TaskLoss
 from edgekit.compression.output_kinds import Family, Output
 from edgekit.compression.teaching import Lessons, Pupil, Teacher
-from edgekit.compression.training import outputs_in_training
+from edgekit.compression.training import Forward, outputs_in_training
 from edgekit.errors import ModelError
 from edgekit.keras_loading import Loaded
 
@@ -74,11 +75,12 @@ class Distillation:
         live: LiveTeacher | None,
         matches: list[Match],
         notes: tuple[str, ...],
+        forward: Forward | None,
     ) -> None:
         self.variables = list(student.model.trainable_variables)
         self.variables += [one for hint in live.hints for one in hint.variables] if live else []
         self.notes = notes
-        self._student, self._task = student, task
+        self._task, self._forward = task, forward or partial(outputs_in_training, student)
         self._temperature = float(settings["temperature"])
         self._weight = float(settings["weight"]) if task else 1.0
         self._lessons, self._live, self._matches = lessons, live, matches
@@ -96,7 +98,7 @@ class Distillation:
         """Runs the student in training mode, and the teacher in inference mode if it is live."""
         if self._live:
             return self._live.forward(inputs)
-        return Answer(outputs_in_training(self._student, inputs), [], [], [])
+        return Answer(self._forward(inputs), [], [], [])
 
     def loss(self, answer: Answer, y: Any, taught: Any) -> Any:
         """The blend: weight · (outputs + features) + (1 − weight) · task."""
@@ -121,6 +123,7 @@ def objective(
     settings: Mapping[str, Any],
     data: TrainingData,
     directory: Path,
+    forward: Forward | None = None,
 ) -> Distillation:
     """What a distillation minimises.
 
@@ -131,6 +134,7 @@ def objective(
         settings: `temperature`, `weight` (the teacher's share), `features`.
         data: The training samples.
         directory: Where the teacher's answers are kept.
+        forward: Runs the student in training mode, where that is not the model itself.
 
     Raises:
         ModelError: Teacher and student do not fit each other.
@@ -147,7 +151,7 @@ def objective(
     notes.append(_shares(task, settings, matches))
     notes += _agreement(teacher, matches, answers, y)
     lessons = None if live else Lessons(pupil, data, directory)
-    return Distillation(student, task, settings, lessons, live, matches, tuple(notes))
+    return Distillation(student, task, settings, lessons, live, matches, tuple(notes), forward)
 
 
 def _split(taught: Any, outputs: list[Any]) -> list[Any]:

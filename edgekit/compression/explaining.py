@@ -19,9 +19,11 @@ from edgekit.compression import (
     clustering,
     compile_config,
     graph,
+    int8_rules,
     kernel_matrices,
     losses,
     pruning,
+    quantizing,
     rebuilding,
     simplify,
 )
@@ -219,8 +221,26 @@ def _nothing_fits(what: str) -> Finding:
 
 @_told.register
 def _quantize(step: QuantizeStep, model: Any, setting: _Setting) -> Told:
-    del step, setting
-    return Told(model, notes=["left to convert, by the rules of its target"])
+    del setting
+    if step.mode == "ptq" and not step.refine:
+        return Told(model, notes=["left to convert, by the rules of its target"])
+    taken = graph.read(quantizing.folded(model))
+    scheme = step.scheme or "litert"
+    found = int8_rules.rules(taken, scheme)
+    applies = [
+        Removal(name, taken.layers[name].kind, None, None, "int8 weights, a scale per channel")
+        for name in found.kernels
+    ]
+    stays = [
+        Removal(name, taken.layers[name].kind, None, None, f"float in training: {why}")
+        for name, why in found.float_layers.items()
+    ]
+    what = "trained" if step.mode == "qat" else "refined on samples, without labels,"
+    note = (
+        f"{len(found.kernels)} layers are {what} with int8 simulated as {scheme} has it;"
+        f" {sum(site.limits is None for site in found.sites())} activations have ranges"
+    )
+    return Told(model, applies, stays, notes=[note])
 
 
 def _number(budget: float | None) -> int | None:

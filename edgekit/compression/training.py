@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import keras
@@ -27,6 +28,8 @@ from edgekit.errors import DataError, ModelError, one_line
 from edgekit.keras_loading import Loaded
 
 Array = NDArray[Any]
+Forward = Callable[[list[Any]], list[Any]]
+"""Tensors in the order of `Loaded.inputs` to those of `Loaded.outputs`, in training mode."""
 
 CLIP_NORM = 1.0
 WARM_UP_SHARE = 0.05
@@ -83,13 +86,14 @@ class Constraint(Protocol):
 class TaskObjective:
     """The task loss alone: fine-tuning."""
 
-    def __init__(self, student: Loaded, task: TaskLoss) -> None:
+    def __init__(self, student: Loaded, task: TaskLoss, forward: Forward | None = None) -> None:
         self.variables = list(student.model.trainable_variables)
         self._student, self._task = student, task
+        self._forward = forward or partial(outputs_in_training, student)
 
     def forward(self, inputs: list[Any]) -> list[Any]:
         """The outputs, in the order of `Loaded.outputs`."""
-        return outputs_in_training(self._student, inputs)
+        return self._forward(inputs)
 
     def loss(self, answer: list[Any], y: Any, taught: Any) -> Any:  # noqa: ARG002
         """The task loss."""

@@ -21,6 +21,8 @@ from edgekit.compression import (
     training_data,
 )  # fmt: skip
 from edgekit.compression.holding import NOTHING, Held
+from edgekit.compression.quantized_twin import Twin
+from edgekit.compression.range_training import RangeTraining
 from edgekit.compression.teaching import Teacher
 from edgekit.compression.training_data import TrainingData
 from edgekit.data import open_data
@@ -59,13 +61,17 @@ class Session:
         distill: Mapping[str, Any] | None,
         held: Held = NOTHING,
         gradual: Mapping[str, Any] | None = None,
+        twin: Twin | None = None,
     ) -> dict[str, Any]:
-        """Sets a training up; see `Compressor.start_training`, and `holding.constraints`."""
+        """Sets a training up, of the model's quantized twin if there is one.
+
+        See `Compressor.start_training`, and `holding.constraints`.
+        """
         task = self._task(student, loss, distilling=distill is not None)
         settings, notes = training.plan(
             student, self.data.count, self._student_config, epochs=epochs,
             learning_rate=learning_rate, batch_size=batch_size, seed=seed,
-            distilling=distill is not None,
+            distilling=distill is not None and twin is None,
         )  # fmt: skip
         trainable = student.model.trainable_variables
         if not trainable:
@@ -75,19 +81,21 @@ class Session:
             )
         training.make_deterministic(seed)
         objective: training.Objective
+        ranges = RangeTraining(twin) if twin else None
+        forward = ranges.forward if ranges else None
         said = [*(task.notes if task else ())]
         if distill is None:
             assert task is not None
-            objective = training.TaskObjective(student, task)
+            objective = training.TaskObjective(student, task, forward)
         else:
             assert teacher is not None, "open_teacher comes first"
-            objective = self._distillation(student, teacher, task, distill)
+            objective = self._distillation(student, teacher, task, distill, forward)
             said += objective.notes
         self._constraints = holding.constraints(student.model, held, gradual)
         self.trainer = training.Trainer(
             student, self.data, objective, settings,
             target_input=task.target_input if task else None, distilling=distill is not None,
-            constraints=self._constraints,
+            constraints=[*self._constraints, *([ranges] if ranges else [])],
         )  # fmt: skip
         return {
             "steps_per_epoch": settings.steps_per_epoch,
@@ -125,12 +133,13 @@ class Session:
         teacher: Teacher,
         task: losses.TaskLoss | None,
         distill: Mapping[str, Any],
+        forward: training.Forward | None,
     ) -> distillation.Distillation:
         self._trainings += 1
         directory = self._answers()
         directory.mkdir()
         self.distillation = distillation.objective(
-            student, teacher, task, distill, self.data, directory
+            student, teacher, task, distill, self.data, directory, forward
         )
         return self.distillation
 

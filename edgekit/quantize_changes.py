@@ -1,0 +1,51 @@
+"""The quantize step where it changes weights: what int8 is on the target, and what is recorded.
+
+Nothing here imports a framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from edgekit import hardware
+from edgekit.compression_state import Work
+from edgekit.manifest_types import Quantization
+from edgekit.recipe_types import QuantizeStep, Scheme
+
+SCHEMES: dict[str, Scheme] = {"openvino": "openvino", "tensorrt": "tensorrt"}
+"""By the format of the target; all others are LiteRT's."""
+
+SHOWN = 5
+
+
+@contextmanager
+def twin(work: Work, step: QuantizeStep, name: str) -> Iterator[dict[str, Any]]:
+    """The model's fake-quantized twin, while a step trains it; its ranges are then recorded.
+
+    Yields:
+        What there is to say of it in the manifest.
+    """
+    profile = hardware.load(work.plan.asked.target) if work.plan.asked.target else None
+    scheme = step.scheme or (SCHEMES.get(profile.format, "litert") if profile else "litert")
+    one_scale = hardware.one_scale(profile) if profile and scheme == "litert" else ()
+    work.progress(f"{name}: int8 as {scheme} has it, ranges of some training samples")
+    begun = work.worker.call(
+        "begin_quantization", scheme=scheme, per_tensor=list(one_scale), seed=work.plan.asked.seed
+    )
+    stays: dict[str, str] = begun["float_layers"]
+    if stays:
+        work.progress(f"{name}: {_told(stays)}")
+    yield {"scheme": scheme, "per_tensor": list(one_scale), "float_layers": stays}
+    mode = "qat" if step.mode == "qat" else "refined"
+    made = work.worker.call("finish_quantization", mode=mode)
+    work.quantization = msgspec.convert(made, Quantization)
+
+
+def _told(stays: dict[str, str]) -> str:
+    shown = [f"{layer} ({reason})" for layer, reason in list(stays.items())[:SHOWN]]
+    more = f" and {len(stays) - SHOWN} more" if len(stays) > SHOWN else ""
+    return f"{len(stays)} layer{'s' * (len(stays) > 1)} not simulated: {', '.join(shown)}{more}"

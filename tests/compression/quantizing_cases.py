@@ -1,0 +1,183 @@
+"""What a worker does to check quantization; answers are plain data, judged by the tests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from edgekit.compression import fake_quant, graph, int8_rules, observing, quantizing
+from edgekit.compression.quantized_twin import Twin
+from edgekit.compression.range_training import RangeTraining
+
+L = keras.layers
+
+
+def residual():
+    """Convolution, depthwise, addition, concatenation, pooling, dense; normalization to fold."""
+    x = given = keras.Input((8, 8, 1), name="image")
+    x = L.Conv2D(6, 3, padding="same", use_bias=False, name="conv")(x)
+    x = L.BatchNormalization(name="norm")(x)
+    x = L.ReLU(name="relu")(x)
+    y = L.DepthwiseConv2D(3, padding="same", name="depthwise")(x)
+    y = L.ReLU(6.0, name="relu6")(y)
+    y = L.Conv2D(6, 1, name="pointwise")(y)
+    x = L.Add(name="add")([x, y])
+    x = L.Activation("relu", name="joined")(x)
+    z = L.Conv2D(4, 1, activation="tanh", name="bent")(x)
+    x = L.Concatenate(name="cat")([x, z])
+    x = L.AveragePooling2D(2, name="pool")(x)
+    x = L.Flatten(name="flat")(x)
+    x = L.Dense(16, activation="relu", name="wide")(L.Dropout(0.2)(x))
+    return keras.Model(given, L.Dense(3, activation="softmax", name="classes")(x))
+
+
+def mixed():
+    """Layers that int8 leaves out beside some that it does not."""
+    x = given = keras.Input((8, 6), name="rows")
+    x = L.Conv1D(6, 3, padding="same", activation="relu", name="conv1d")(x)
+    x = L.MultiHeadAttention(2, 3, name="attention")(x, x)
+    x = L.LSTM(5, name="lstm")(x)
+    return keras.Model(given, L.Dense(3, name="out")(x))
+
+
+def upward():
+    x = given = keras.Input((4, 4, 3), name="image")
+    x = L.Conv2DTranspose(5, 3, strides=2, padding="same", activation="relu", name="up")(x)
+    x = L.GlobalAveragePooling2D(name="mean")(x)
+    return keras.Model(given, L.Dense(2, name="out")(x))
+
+
+def dense():
+    given = keras.Input((4,), name="given")
+    return keras.Model(given, L.Dense(3, name="out")(given))
+
+
+MODELS = {"residual": residual, "mixed": mixed, "upward": upward, "dense": dense}
+
+
+def made(name):
+    keras.utils.set_random_seed(3)
+    model = MODELS[name]()
+    random = np.random.default_rng(0)
+    model.set_weights(
+        [
+            np.abs(random.normal(1, 0.2, w.shape))
+            if w.ndim == 1
+            else random.normal(0, 0.3, w.shape)
+            for w in model.get_weights()
+        ]
+    )
+    return model
+
+
+class Cases:
+    """Called by the tests, one after the other."""
+
+    def activations(self, values, low, high, symmetric):
+        value = tf.constant(values, tf.float32)
+        with tf.GradientTape() as tape:
+            tape.watch(value)
+            rounded = fake_quant.activations(value, low, high, symmetric=symmetric)
+        return rounded.numpy().tolist(), tape.gradient(rounded, value).numpy().tolist()
+
+    def weights(self, values, channels):
+        value = tf.constant(values, tf.float32)
+        with tf.GradientTape() as tape:
+            tape.watch(value)
+            rounded = fake_quant.weights(value, channels)
+        once = fake_quant.weights_on_grid(np.asarray(values, np.float32), channels)
+        return {
+            "traced": rounded.numpy().tolist(),
+            "gradient": tape.gradient(rounded, value).numpy().tolist(),
+            "once": once.tolist(),
+            "again": fake_quant.weights_on_grid(once, channels).tolist(),
+        }
+
+    def rules(self, model, scheme="litert", per_tensor=()):
+        found = int8_rules.rules(graph.read(quantizing.folded(made(model))), scheme, per_tensor)
+        return {
+            "sites": {site.name: site.limits for site in found.sites()},
+            "kernels": {
+                name: [one.channels for one in all_] for name, all_ in found.kernels.items()
+            },
+            "float": found.float_layers,
+        }
+
+    def ranges(self, model, momentum_steps):
+        """Ranges after calibration, and after so many training steps on doubled inputs."""
+        twin = Twin(made(model), "litert")
+        random = np.random.default_rng(1)
+        x = random.normal(size=(32, *twin.model.input_shape[1:])).astype(np.float32)
+        twin.set_ranges(observing.extremes(observing.observe(twin, [[x]])))
+        before = twin.ranges()
+        training = RangeTraining(twin)
+        for step in range(momentum_steps):
+            training.before(step, 2 * momentum_steps)
+            training.forward([tf.constant(2 * x)])
+        during = twin.ranges()
+        for step in range(momentum_steps, 2 * momentum_steps):
+            training.before(step, 2 * momentum_steps)
+            training.forward([tf.constant(4 * x)])
+        return {"x": [float(x.min()), float(x.max())], "before": before, "during": during,
+                "after": twin.ranges()}  # fmt: skip
+
+    def float_again(self, model):
+        """The largest difference of a twin that does not round from its model."""
+        twin = Twin(made(model), "litert")
+        random = np.random.default_rng(1)
+        x = random.normal(size=(8, *twin.model.input_shape[1:])).astype(np.float32)
+        ours = np.asarray(twin.run([tf.constant(x)], rounding=False)[0])
+        return float(np.abs(ours - np.asarray(twin.model(x))).max())
+
+    def zeros(self, model):
+        """Whether kernels keep the zeros that are planted in them, on the grid and in training."""
+        source = made(model)
+        twin = Twin(source, "litert")
+        kernel = source.get_layer("out").kernel
+        planted = kernel.numpy()
+        planted[::2] = 0.0
+        kernel.assign(planted)
+        twin.put_on_grid()
+        return np.array_equal(kernel.numpy() == 0, planted == 0)
+
+    def write(self, model, path, data):
+        """A model that has learned `data`, saved."""
+        keras.utils.set_random_seed(0)
+        built = MODELS[model]()
+        with np.load(data) as stored:
+            x, y = stored["x_train"], stored["y_train"]
+        built.compile(keras.optimizers.Adam(1e-2), loss="sparse_categorical_crossentropy")
+        built.fit(x, y, epochs=6, batch_size=32, verbose=0)
+        built.save(path)
+
+    def answers(self, path, data):
+        """What the twin of a saved model answers to the test role, by its recorded ranges."""
+        model = keras.saving.load_model(path)
+        manifest = json.loads(Path(f"{path}.edgekit.json").read_text())
+        found = manifest["quantization"]
+        twin = Twin(model, found["scheme"], found["per_tensor"])
+        twin.set_ranges({name: tuple(ends) for name, ends in found["ranges"].items()})
+        with np.load(data) as stored:
+            x = stored["x_test"]
+        return np.asarray(twin.run([tf.constant(x)])[0]).tolist()
+
+    def kernels(self, path):
+        """The kernels of a saved model by layer."""
+        model = keras.saving.load_model(path)
+        return {
+            layer.name: np.asarray(layer.kernel).tolist()
+            for layer in model.layers
+            if hasattr(layer, "kernel")
+        }
+
+    def differs(self, path, output):
+        """Saves a model again with one weight changed."""
+        model = keras.saving.load_model(path)
+        weights = model.get_weights()
+        weights[0] = weights[0] + 0.01
+        model.set_weights(weights)
+        model.save(output)
