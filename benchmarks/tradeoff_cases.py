@@ -89,6 +89,11 @@ def reconstructed(precision: str, *shares: int) -> tuple[Point, ...]:
     )
 
 
+def pruned(model: str, *shares: int) -> tuple[Point, ...]:
+    """Artifacts with so many percent of the weights zero, and 16 values a layer."""
+    return tuple(ours(f"{model}-prune{share}-cluster16", "int8") for share in shares)
+
+
 def _fashion_mnist(data: Path, cache: Path) -> Case:
     spec = fashion_mnist.roles(data / "fashion_mnist" / "fashion_mnist.npz", cache)
     model = fashion_mnist.trained_float(spec, cache)
@@ -103,6 +108,7 @@ def _fashion_mnist(data: Path, cache: Path) -> Case:
             ours("fashion-macs10", "fp32"),
             ours("fashion-macs10", "int8"),
             ours("fashion-macs07"),
+            *pruned("fashion", 80, 90, 95),
         ),
         loss=0.5, smaller=15, faster=5, options=("--preprocess", "unit"),
     )  # fmt: skip
@@ -121,6 +127,10 @@ def _resnet8(data: Path, cache: Path) -> Case:
             ours("resnet8-45", "int8"),
             ours("resnet8-35", "int8"),
             ours("resnet8-25", "int8"),
+            Point("int8-refined", "int8-refined"),
+            ours("resnet8-qat", "int8", seeds=(0, 1, 2)),
+            ours("resnet8-prune50", "int8", seeds=(0, 1, 2)),
+            *pruned("resnet8", 50, 70, 80, 90),
         ),
         loss=3.1, smaller=5,
         compress_options=("--augment", f"{HERE / 'cifar10.py'}:augment"),
