@@ -19,6 +19,7 @@ from edgekit.converters import (
     tflite_graph,
     tflite_noise,
     tflite_recurrent,
+    tflite_sparse,
     trained_ranges,
 )
 from edgekit.errors import ConversionError
@@ -83,6 +84,11 @@ class Converter:
             raise ConversionError(
                 f"{self._path.name} is quantized already; quantizing twice loses accuracy",
                 "give the float model",
+            )
+        if tflite_sparse.is_sparse(model):
+            raise ConversionError(
+                f"{self._path.name} stores weights sparsely, and cannot be converted again",
+                "convert the model that it was made from",
             )
         self._recurrent = tflite_graph.recurrent_operators(model)
         self._collected: dict[str, tflite_calibration.Collected] = {}
@@ -200,6 +206,22 @@ class Converter:
                 f" {output_type} outputs",
                 "leave out --input-type and --output-type, or use --precision int8",
             )
+
+    def store_sparsely(self, path: str, precision: str) -> list[str]:
+        """Makes an artifact smaller whose weights are mostly zeros, where LiteRT runs that alike.
+
+        Args:
+            path: What `convert` wrote; written anew.
+            precision: What it was made at.
+
+        Returns:
+            The names of the tensors that are sparse now.
+        """
+        made = tflite_sparse.encode(Path(path).read_bytes(), precision)
+        if made is None:
+            return []
+        Path(path).write_bytes(made[0])
+        return made[1]
 
     def rank_layers(self, samples: str, artifact: str, limit: int) -> list[dict[str, Any]]:
         """Operators by the noise that quantization adds in them, worst first.

@@ -196,7 +196,7 @@ def set_interface(model: Model, input_type: str, output_type: str) -> None:
             outer = _outer_tensor(graph, tensor, input_type)
             graph.inputs[position] = outer
             _retarget(model, "inputs", index, outer)
-            graph.operators.insert(0, _convert_op(model, "QUANTIZE", outer, index))
+            graph.operators.insert(0, convert_op(model, "QUANTIZE", outer, index))
     for position, index in enumerate(graph.outputs.tolist()):
         tensor = graph.tensors[index]
         if _is_quantized(tensor) and type_name(tensor) != output_type:
@@ -204,7 +204,7 @@ def set_interface(model: Model, input_type: str, output_type: str) -> None:
             graph.outputs[position] = outer
             _retarget(model, "outputs", index, outer)
             kind = "DEQUANTIZE" if output_type == "float32" else "QUANTIZE"
-            graph.operators.append(_convert_op(model, kind, index, outer))
+            graph.operators.append(convert_op(model, kind, index, outer))
 
 
 def _is_quantized(tensor: Tensor) -> bool:
@@ -248,7 +248,8 @@ def _retarget(model: Model, side: str, old: int, new: int) -> None:
                 entry.tensorIndex = new
 
 
-def _convert_op(model: Model, kind: str, source: int, result: int) -> Any:
+def convert_op(model: Model, kind: str, source: int, result: int) -> Any:
+    """An operator without options from one tensor to another, its code entered in the model."""
     wanted = getattr(schema.BuiltinOperator, kind)
     codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
     if wanted not in codes:

@@ -66,6 +66,7 @@ class Outcome:
     accuracy: Accuracy | None
     warnings: tuple[str, ...]
     facts: dict[str, Any]
+    sparse: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +238,9 @@ def _check(
     ascent: Ascent,
     progress: Progress,
 ) -> Outcome:
-    progress("checking the artifact: it loads, its types, its outputs")
     sampled, built = prepared.sampled, ascent.built
+    sparse = _stored_sparsely(shop, resolved, built)
+    progress("checking the artifact: it loads, its types, its outputs")
     opened = building.open_artifact(shop, built)
     conversion_checks.check_interface(opened, built, resolved)
     expected = chunks.read_all(sampled.calibration_outputs)
@@ -252,8 +254,19 @@ def _check(
         outputs = building.predict(shop, built, sampled.final.samples)
         accuracy = ladder.judge_outputs(sampled.final, outputs)
     return Outcome(
-        built, ascent.calibration, measured, ascent.rungs, accuracy, warnings, opened["facts"]
+        built, ascent.calibration, measured, ascent.rungs, accuracy, warnings, opened["facts"],
+        sparse,
+    )  # fmt: skip
+
+
+def _stored_sparsely(shop: Workshop, resolved: ConversionPlan, built: Built) -> tuple[str, ...]:
+    """Weights that are mostly zeros, in a form that LiteRT reads and microcontrollers do not."""
+    if resolved.runtime != "litert" or resolved.format != "tflite" or resolved.emit is not None:
+        return ()
+    names: list[str] = shop.converter.call(
+        "store_sparsely", path=str(built.files[0]), precision=built.choice.precision
     )
+    return tuple(names)
 
 
 def describe(
@@ -292,7 +305,7 @@ def describe(
         inputs=built.inputs,
         outputs=built.outputs,
         runtime_options=built.runtime_options,
-        steps=(*([prepared.simplified] if prepared.simplified else []), _step(resolved, built)),
+        steps=(*([prepared.simplified] if prepared.simplified else []), _step(resolved, outcome)),
         calibration=outcome.calibration,
         float_layers=built.choice.float_layers,
         parity=outcome.parity,
@@ -314,7 +327,8 @@ def publish(written: Manifest, made: Sequence[Path], directory: Path, output: Pa
     files.publish([*siblings, (staged, manifest.path_for(output))])
 
 
-def _step(resolved: ConversionPlan, built: Built) -> Step:
+def _step(resolved: ConversionPlan, outcome: Outcome) -> Step:
+    built = outcome.built
     return Step(
         "convert",
         {
@@ -324,6 +338,7 @@ def _step(resolved: ConversionPlan, built: Built) -> Step:
             "overrides": built.choice.overrides,
             "batch": resolved.batch_range or resolved.batch,
             "quantized_share": built.quantized_share,
+            "sparse": outcome.sparse,
         },
     )
 
