@@ -34,6 +34,7 @@ RUNTIMES = {
     "litert": (("ai_edge_litert", "tflite_runtime"), ("numpy",)),
     "openvino": (("openvino",), ("numpy",)),
     "onnxruntime": (("onnxruntime",), ("numpy",)),
+    "tensorrt": (("tensorrt",), ("numpy",)),
 }
 """What a runtime imports: one of each group."""
 

@@ -34,7 +34,7 @@ IMAGE = TensorSpec("image", (None, 3, 8, 8), "float32")
 
 
 def test_the_command_is_strongly_typed_and_names_both_files():
-    words = engine_plan.command(Path("a/m.onnx"), [IMAGE], None)
+    words = engine_plan.command(Path("a/m.onnx"), engine_plan.wanted(T4, [IMAGE], None, ()))
     assert words == [
         "trtexec", "--onnx=a/m.onnx", "--saveEngine=a/m.engine", "--stronglyTyped",
         "--skipInference",
@@ -42,7 +42,7 @@ def test_the_command_is_strongly_typed_and_names_both_files():
 
 
 def test_a_range_of_batches_becomes_an_optimization_profile():
-    words = engine_plan.command(Path("m.onnx"), [IMAGE], (1, 16))
+    words = engine_plan.command(Path("m.onnx"), engine_plan.wanted(T4, [IMAGE], (1, 16), ()))
     assert words[-3:] == [
         "--minShapes=image:1x3x8x8", "--optShapes=image:16x3x8x8", "--maxShapes=image:16x3x8x8",
     ]  # fmt: skip
