@@ -145,7 +145,7 @@ def _from_manifest(path: Path, found: Manifest, stand_in: bool) -> Measurand:
         path=path,
         info=msgspec.structs.replace(found.artifact, path=str(path)),
         runtime=runtime,
-        options=dict(found.runtime_options),
+        options=dict(engine.options if engine else found.runtime_options),
         inputs=found.inputs,
         outputs=found.outputs,
         model_name=found.model_name,

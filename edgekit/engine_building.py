@@ -81,8 +81,15 @@ def build(
     expected = chunks.read_all(sampled.calibration_outputs)
     measured = parity.measure(expected, computed, precision, real_data=sampled.real_data)
     warnings = (*parity.judge(measured, precision), *_elsewhere(told))
-    info = _info(told, asked, device, path, sparse, (measured.sqnr_db, measured.max_rel))
-    return Engine(path, info, warnings, told["build_s"])
+    seen = {
+        "file": path.name,
+        "device": device.url,
+        "sparse_layers": sparse,
+        "options": options,
+        "sqnr_db": measured.sqnr_db,
+        "max_rel": measured.max_rel,
+    }
+    return Engine(path, _info(told, asked, seen), warnings, told["build_s"])
 
 
 def _built(device: Device, model: Path, asked: dict[str, Any], path: Path) -> Frame:
@@ -131,29 +138,9 @@ def _elsewhere(told: Frame) -> Iterator[str]:
         yield f"the DLA does not take {count} layers, which run on the GPU: {shown}"
 
 
-def _info(
-    told: Frame,
-    asked: dict[str, Any],
-    device: Device,
-    path: Path,
-    sparse: tuple[str, ...],
-    agreement: tuple[float, float],
-) -> EngineInfo:
-    layers = told["layers"]
-    named = [layer["precision"] or "not told" for layer in layers]
-    same = ("tensorrt", "compute_capability", "gpu", "os", "arch", "driver", "cuda", "on_gpu",
-            "timing_cache", "layers")  # fmt: skip
-    chosen = ("hardware_compatible", "version_compatible", "workspace_bytes", "dla_core")
-    return msgspec.convert(
-        {
-            **{key: told[key] for key in same},
-            **{key: asked[key] for key in chosen},
-            "file": path.name,
-            "device": device.url,
-            "sparse_layers": sparse,
-            "precisions": {name: named.count(name) for name in sorted(set(named))},
-            "sqnr_db": agreement[0],
-            "max_rel": agreement[1],
-        },
-        EngineInfo,
-    )
+def _info(told: Frame, asked: dict[str, Any], seen: dict[str, Any]) -> EngineInfo:
+    """What the device told of the engine, what it was asked for, and what was seen here."""
+    named = [layer["precision"] or "not told" for layer in told["layers"]]
+    counts = {name: named.count(name) for name in sorted(set(named))}
+    known = {**told, **asked, **seen, "precisions": counts}
+    return msgspec.convert({key: known[key] for key in EngineInfo.__struct_fields__}, EngineInfo)

@@ -25,6 +25,7 @@ class EngineInfo(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     `precisions` counts layers by precision. `sparse_layers` are those of the model whose weights
     are 2:4 sparse, so that the builder might take sparse kernels. With a `dla_core`, `on_gpu` are
     the layers that the DLA did not take. `timing_cache` is the device's file of earlier timings.
+    `options` are those that it is run with; the manifest's own are ONNX Runtime's, for the .onnx.
     `sqnr_db` is the signal-to-noise ratio of its outputs against the source's on the calibration
     samples, on the device; of the worst output.
     """
@@ -47,5 +48,6 @@ class EngineInfo(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     timing_cache: str | None
     precisions: dict[str, int]
     layers: tuple[EngineLayer, ...]
+    options: dict[str, str]
     sqnr_db: float
     max_rel: float

@@ -22,7 +22,10 @@ Wanted = dict[str, Any]
 
 
 class Built(NamedTuple):
-    """A serialized engine, and what was decided on the way to it."""
+    """A serialized engine, and what was decided on the way to it.
+
+    `timing_cache` is None where the device had no place for it.
+    """
 
     content: Any
     on_gpu: list[str]
@@ -73,14 +76,14 @@ def require(wanted: Wanted, here: dict[str, Any]) -> None:
         )
 
 
-def build(path: str, wanted: Wanted, log: Log, timing_place: Optional[str]) -> Built:
+def build(path: str, wanted: Wanted, log: Log, timing_place: str) -> Built:
     """Parses a model and builds its engine.
 
     Args:
         path: The .onnx.
         wanted: See `Wanted`.
         log: Where TensorRT says why not.
-        timing_place: The file of what earlier builds timed; None keeps nothing.
+        timing_place: The file of what earlier builds timed, and this one.
 
     Raises:
         RunnerError: TensorRT refuses the model, an option, or to build.
@@ -97,7 +100,7 @@ def build(path: str, wanted: Wanted, log: Log, timing_place: Optional[str]) -> B
     if _fill(profile, wanted):
         config.add_optimization_profile(profile)
     on_gpu = _use_dla(builder, network, config, wanted["dla_core"])
-    used = tensorrt_timing.give(config, timing_place)
+    tensorrt_timing.give(config, timing_place)
     content = builder.build_serialized_network(network, config)
     if content is None:
         raise RunnerError(
@@ -105,9 +108,8 @@ def build(path: str, wanted: Wanted, log: Log, timing_place: Optional[str]) -> B
             "look for the layer it names; where it lacks memory, give it a larger workspace_bytes"
             " in the profile's [tensorrt]",
         )
-    if used is not None:
-        tensorrt_timing.keep(config, used)
-    return Built(content, on_gpu, used, time.perf_counter() - start)
+    kept = timing_place if tensorrt_timing.keep(config, timing_place) else None
+    return Built(content, on_gpu, kept, time.perf_counter() - start)
 
 
 def _builder(log: Log) -> Any:
@@ -126,14 +128,14 @@ def _parse(parser: Any, path: str, log: Log) -> None:
         content = file.read()
     if parser.parse(content):
         return
-    found = [parser.get_error(at) for at in range(parser.num_errors)]
-    if not found:
+    count = parser.num_errors
+    if not count:
         raise RunnerError("TensorRT's parser refuses the model: %s" % log.reason(), _LINT)
-    first = found[0]
-    where = " ".join(filter(None, (first.node_operator(), first.node_name() or "")))
-    more = " (and %d more)" % (len(found) - 1) if len(found) > 1 else ""
+    error = parser.get_error(0)
+    where = " ".join(filter(None, (error.node_operator(), error.node_name())))
+    more = " (and %d more)" % (count - 1) if count > 1 else ""
     raise RunnerError(
-        "TensorRT's parser refuses %s: %s%s" % (where or "the model", first.desc(), more), _LINT
+        "TensorRT's parser refuses %s: %s%s" % (where or "the model", error.desc(), more), _LINT
     )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import tensorrt as trt
 
-_ERRORS = (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR)
+_ERRORS = (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR)
 
 
 class Log(trt.ILogger):  # type: ignore[misc]
-    """Keeps errors, and the warnings that speak of a layer's place."""
+    """Keeps errors."""
 
     def __init__(self) -> None:
-        trt.ILogger.__init__(self)
+        super().__init__()
         self.errors: list[str] = []
 
     def log(self, severity: trt.ILogger.Severity, msg: str) -> None:

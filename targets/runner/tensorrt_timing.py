@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any, Optional
+from typing import Any
 
 
 def place(version: str, compute_capability: str) -> str:
@@ -14,25 +14,23 @@ def place(version: str, compute_capability: str) -> str:
     return os.path.join(base, "edgekit", "tensorrt", name)
 
 
-def give(config: Any, path: Optional[str]) -> Optional[str]:
-    """Gives a build what earlier ones timed; returns the file, None where nothing is to be kept.
+def give(config: Any, path: str) -> None:
+    """Gives a build what earlier ones timed.
 
     A file that TensorRT does not take (another driver's) is left behind, and a new one begun.
     """
-    if path is None:
-        return None
     known = b""
     with contextlib.suppress(OSError), open(path, "rb") as file:
         known = file.read()
     cache = config.create_timing_cache(known)
     if cache is None or not config.set_timing_cache(cache, False):
         config.set_timing_cache(config.create_timing_cache(b""), False)
-    return path
 
 
-def keep(config: Any, path: str) -> None:
-    """Writes what was timed, whole or not at all; a device without room for it does without."""
-    content = bytes(memoryview(config.get_timing_cache().serialize()))
+def keep(config: Any, path: str) -> bool:
+    """Writes what was timed, whole or not at all; says whether the device had a place for it."""
+    cache = config.get_timing_cache()
+    content = bytes(memoryview(cache.serialize()))
     part = "%s.%d" % (path, os.getpid())
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -42,3 +40,5 @@ def keep(config: Any, path: str) -> None:
     except OSError:
         with contextlib.suppress(OSError):
             os.unlink(part)
+        return False
+    return True
