@@ -58,6 +58,8 @@ def make(
         UserError: See edgekit.errors.
     """
     assert profile.tensorrt is not None, "profile_checks asks for it"
+    if resolved.device:
+        engine_building.check(resolved.device)
     onnx = conversion_work.make(resolved, source, profile, directory, trust, progress)
     sparse = _sparse_layers(onnx.files[0])
     asked = engine_plan.wanted(profile, onnx.outcome.built.inputs, resolved.batch_range, sparse)

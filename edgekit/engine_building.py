@@ -50,6 +50,17 @@ def opened(url: str) -> Iterator[Device]:
         yield device
 
 
+def check(url: str) -> None:
+    """Finds out whether a device can be asked for an engine, before a model is converted for it.
+
+    Raises:
+        DeviceError: It cannot be reached, is an emulator, or has no TensorRT for its Python.
+        MissingExtra: It is this machine, and TensorRT is not installed.
+    """
+    with opened(url) as device:
+        device.run({"kind": "probe", "runtime": engine_plan.RUNTIME}, lambda _frame: None)
+
+
 def build(
     device: Device,
     onnx: Made,
