@@ -223,7 +223,9 @@ def _for_target(measurand: Measurand, target: str) -> Measurand:
 
 
 def _plugin(profile: Profile) -> dict[str, str]:
-    """The OpenVINO plugin that a target names: another one is never taken in its place."""
+    """The plugin or execution provider that a target names: none is ever taken in its place."""
+    if profile.onnxruntime is not None:
+        return {"provider": profile.onnxruntime.provider}
     if profile.openvino is None or profile.openvino.device == "CPU":
         return {}
     return {"device": profile.openvino.device}

@@ -234,8 +234,9 @@ def _check_precision(
 ) -> None:
     supported = profile.precision.supported
     if precision not in supported:
+        why = engine_plan.why_not(precision) if engine_plan.applies(profile) else ""
         raise ConversionError(
-            f"{profile.name} ({profile.runtime}) does not run {precision}; it runs"
+            f"{profile.name} ({profile.runtime}) does not run {precision}{why}; it runs"
             f" {', '.join(supported)}",
             f"use --precision {profile.precision.default}, or another --target",
         )

@@ -73,6 +73,17 @@ def siblings(profile: Profile, device: str | None) -> tuple[str, ...]:
     return (SUFFIX,) if places(profile, device) else ()
 
 
+def why_not(precision: str) -> str:
+    """Why TensorRT is given no artifact of a precision, to stand in a message; "" for no reason."""
+    return {
+        "int4-weight": ": it takes int4 weights, in blocks, of matrix products alone and leaves"
+        " convolutions in float, and the blocks need ONNX opset 21, where this export has 18",
+        "int8-weight": ": of quantized weights without quantized activations it takes int4 alone",
+        "int8-dynamic": ": ranges stand in its graph",
+        "int16x8": ": it has no 16-bit integers",
+    }.get(precision, "")
+
+
 def check_text(batch: object) -> None:
     """Refuses what a caller from Python gave in place of text.
 

@@ -84,6 +84,12 @@ class OpenvinoOptions(Struct, frozen=True, forbid_unknown_fields=True):
     target_device: str = "CPU"
 
 
+class OnnxruntimeOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[onnxruntime]` table: the execution provider that takes the nodes, if it can."""
+
+    provider: Text = "CPUExecutionProvider"
+
+
 class TensorrtOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """The `[tensorrt]` table: what a GPU is, and how engines are built and run for it.
 
@@ -142,6 +148,7 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     notes: tuple[Text, ...] = ()
     litert: LitertOptions | None = None
     openvino: OpenvinoOptions | None = None
+    onnxruntime: OnnxruntimeOptions | None = None
     tensorrt: TensorrtOptions | None = None
     ethos_u: EthosUOptions | None = None
 
