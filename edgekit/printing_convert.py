@@ -31,6 +31,8 @@ def plan(planned: ConversionPlan) -> RenderableType:
         ("simplified first", "yes" if planned.simplify else "no"),
         ("data", planned.data or "none"),
     ]
+    if planned.device is not None:
+        facts.append(("engine", f"built on {planned.device}"))
     if planned.max_drop is not None:
         facts.append(("largest drop", f"{planned.max_drop:g} of {planned.metric or 'top1'}"))
     return printing.stack(printing.facts(facts), printing.warnings(planned.notes))

@@ -20,18 +20,29 @@ def compiled(directory: Path, source: str, library: str, *defines: str) -> Path:
     return out
 
 
-def install(patch, directory: Path, version: str, *defines: str) -> None:
-    """Gives this process's children a GPU, its driver, and TensorRT in one version."""
+def install(patch, directory: Path, version: str, *defines: str) -> dict[str, str]:
+    """A GPU, its driver, and TensorRT in one version, for whoever has these variables.
+
+    Args:
+        patch: Gives them to the children of this process, too; None does not.
+        directory: An empty one.
+        version: Of TensorRT.
+        defines: For the driver.
+    """
     compiled(directory, "stub_cuda.c", "libcuda.so.1", *defines)
     compiled(directory, "stub_nvml.c", "libnvidia-ml.so.1")
     shutil.copy(HERE / "fake_tensorrt.py", directory / "tensorrt.py")
-    patch.setenv("LD_LIBRARY_PATH", str(directory))
-    patch.setenv(
-        "PYTHONPATH",
-        os.pathsep.join(filter(None, [str(directory), os.environ.get("PYTHONPATH")])),
-    )
-    patch.setenv("FAKE_TENSORRT_SURFACE", str(SURFACE))
-    patch.setenv("FAKE_TENSORRT_VERSION", version)
-    patch.setenv("XDG_CACHE_HOME", str(directory / "cache"))
-    patch.syspath_prepend(str(directory))
-    sys.modules.pop("tensorrt", None)
+    inherited = filter(None, [str(directory), os.environ.get("PYTHONPATH")])
+    variables = {
+        "LD_LIBRARY_PATH": str(directory),
+        "PYTHONPATH": os.pathsep.join(inherited),
+        "FAKE_TENSORRT_SURFACE": str(SURFACE),
+        "FAKE_TENSORRT_VERSION": version,
+        "XDG_CACHE_HOME": str(directory / "cache"),
+    }
+    if patch is not None:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        patch.syspath_prepend(str(directory))
+        sys.modules.pop("tensorrt", None)
+    return variables
