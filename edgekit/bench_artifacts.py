@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from edgekit import files, hardware, manifest, registry
+from edgekit import engine_plan, files, hardware, manifest, registry
+from edgekit.engine_types import EngineInfo
 from edgekit.errors import ModelError, ProfileError, UserError
 from edgekit.manifest_types import ArtifactInfo, Manifest
 from edgekit.profile_types import Profile
@@ -50,6 +51,7 @@ class Measurand:
     preprocess: str | None = None
     metric: str | None = None
     claims: tuple[Claim, ...] = ()
+    engine: EngineInfo | None = None
 
 
 def read(path: Path, target: str | None, *, stand_in: bool = False) -> Measurand:
@@ -79,17 +81,32 @@ def read(path: Path, target: str | None, *, stand_in: bool = False) -> Measurand
 
 def job(measurand: Measurand, kind: str, threads: int, **more: Any) -> dict[str, Any]:
     """A job for the runner."""
+    siblings = [] if measurand.engine else [entry.path for entry in measurand.info.files]
+    built = {"built": _built(measurand.engine)} if measurand.engine else {}
     return {
         "kind": kind,
         "runtime": measurand.runtime,
-        "artifact": str(measurand.path.absolute()),
-        "siblings": [entry.path for entry in measurand.info.files],
+        "artifact": str(executed(measurand).absolute()),
+        "siblings": siblings,
         "threads": threads,
         "options": measurand.options,
         "inputs": msgspec.to_builtins(measurand.inputs),
         "outputs": msgspec.to_builtins(measurand.outputs),
+        **built,
         **more,
     }
+
+
+def executed(measurand: Measurand) -> Path:
+    """What the runtime loads: an engine stands beside the .onnx that it was built of."""
+    engine = measurand.engine
+    return measurand.path.with_name(engine.file) if engine else measurand.path
+
+
+def _built(engine: EngineInfo) -> dict[str, Any]:
+    """What the runner holds against a device before it loads an engine."""
+    told: dict[str, Any] = msgspec.to_builtins(engine)
+    return {key: told[key] for key in engine_plan.MATCHED}
 
 
 def check_runs_here(measurand: Measurand) -> None:
@@ -118,7 +135,8 @@ def _from_manifest(path: Path, found: Manifest, stand_in: bool) -> Measurand:
         )
     if found.estimate:
         raise _npu_only(path, found.estimate.accelerator)
-    runtime = _RUNTIMES.get(found.artifact.format)
+    engine = None if stand_in else found.engine
+    runtime = engine_plan.RUNTIME if engine else _RUNTIMES.get(found.artifact.format)
     if runtime is None and stand_in and registry.is_compiled(found.artifact.format):
         runtime = registry.FORMATS[found.artifact.format].runtime
     if runtime is None:
@@ -127,7 +145,7 @@ def _from_manifest(path: Path, found: Manifest, stand_in: bool) -> Measurand:
         path=path,
         info=msgspec.structs.replace(found.artifact, path=str(path)),
         runtime=runtime,
-        options=dict(found.runtime_options),
+        options=dict(engine.options if engine else found.runtime_options),
         inputs=found.inputs,
         outputs=found.outputs,
         model_name=found.model_name,
@@ -137,6 +155,7 @@ def _from_manifest(path: Path, found: Manifest, stand_in: bool) -> Measurand:
         preprocess=found.data.preprocess if found.data else None,
         metric=found.data.metric if found.data else None,
         claims=found.claims,
+        engine=engine,
     )
 
 
@@ -150,8 +169,9 @@ def _not_run_here(path: Path, found: Manifest) -> ModelError:
     return ModelError(
         f"{path} is what {found.artifact.format} builds an engine of: no engine was built, and its"
         " latency in another runtime would say nothing of it",
-        f"on the GPU, build the engine with {shlex.join(commands[-1])} and time it with trtexec;"
-        " edgekit compare runs the .onnx itself, in ONNX Runtime",
+        "convert it again with --device URL of what has the GPU; or build the engine there with"
+        f" {shlex.join(commands[-1])} and time it with trtexec; edgekit compare runs the .onnx"
+        " itself, in ONNX Runtime",
     )
 
 
@@ -203,7 +223,9 @@ def _for_target(measurand: Measurand, target: str) -> Measurand:
 
 
 def _plugin(profile: Profile) -> dict[str, str]:
-    """The OpenVINO plugin that a target names: another one is never taken in its place."""
+    """The plugin or execution provider that a target names: none is ever taken in its place."""
+    if profile.onnxruntime is not None:
+        return {"provider": profile.onnxruntime.provider}
     if profile.openvino is None or profile.openvino.device == "CPU":
         return {}
     return {"device": profile.openvino.device}

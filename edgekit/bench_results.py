@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from edgekit import bench_claims, bench_statistics, bench_warnings
+from edgekit import bench_claims, bench_gpu, bench_statistics, bench_warnings
 from edgekit.bench_artifacts import Measurand
 from edgekit.bench_rounds import Observed, Plan, stopped
 from edgekit.errors import DeviceError
@@ -26,7 +26,7 @@ from edgekit.types import Accuracy
 
 _Told = TypeVar("_Told", Instructions, Footprint)
 _IN_DEVICE = ("frame", "arch", "cpu", "cores")
-_IN_RESULT = ("frame", "delegate", "partly_on_cpu", "versions")
+_IN_RESULT = ("frame", "delegate", "partly_on_cpu", "versions", "gpu")
 
 
 def result(
@@ -67,6 +67,7 @@ def result(
         operators=operators,
         instructions=_told(observed, "instructions", Instructions),
         footprint=_told(observed, "footprint", Footprint),
+        gpu=bench_gpu.gpu(observed),
         environment=_environment(measurand, observed),
         warnings=(
             *notes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from edgekit import hardware
+from edgekit import bench_gpu, hardware
 from edgekit.bench_artifacts import Measurand
 from edgekit.bench_rounds import Observed
 from edgekit.errors import ProfileError
@@ -44,12 +44,15 @@ def of(
         yield "no warm-up became stable: a longer --budget gives it more time"
     if replicates:
         yield from _state(machine, replicates)
+        yield from bench_gpu.warnings(replicates)
 
 
 def elsewhere(device: Device, measurand: Measurand) -> bool:
     """Whether an artifact for another machine was measured on this one."""
     target = measurand.target
-    return device.is_this_machine and target is not None and not target.startswith("host")
+    ran_for = measurand.engine is not None  # an engine runs on the kind of GPU it is for alone
+    foreign = target is not None and not target.startswith("host")
+    return device.is_this_machine and foreign and not ran_for
 
 
 def _aim(measurand: Measurand) -> str:

@@ -21,6 +21,7 @@ Examples:
   edgekit convert m.keras --precision int8 --data data.npz -o m_int8.tflite
   edgekit convert m.h5 --target host-openvino --precision fp16 -o m.xml
   edgekit convert m.keras --target nvidia-t4 --batch 1..16 -o m.onnx
+  edgekit convert m.keras --target jetson-orin-nano --device ssh://me@jetson.local -o m.onnx
   edgekit convert m.keras --target cortex-m7 --emit c --data data.npz -o m.h
   edgekit convert m.keras --target cortex-m55-ethos-u55-128 --data data.npz -o m.tflite""",
 )
@@ -77,6 +78,11 @@ Examples:
     "--emit",
     type=click.Choice(EMITS),
     help="Write C in place of the .tflite: `c` needs no runtime, `c-array` TensorFlow Lite Micro.",
+)
+@click.option(
+    "--device",
+    metavar="URL",
+    help="Where a TensorRT engine is built: the device that will run it, `local` or ssh://….",
 )
 @options.data
 @options.common

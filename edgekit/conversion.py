@@ -55,6 +55,7 @@ def convert(
     max_drop: float | None = None,
     simplify: bool = True,
     emit: Emit | None = None,
+    device: str | None = None,
     output: str | Path,
     seed: int = 0,
     trust: bool = False,
@@ -78,6 +79,7 @@ def convert(
         simplify: First remove identities and dead channels from Keras models.
         emit: Write C sources in place of the .tflite: "c" (needs no runtime) or "c-array" (for
             TensorFlow Lite Micro); an int8 .tflite is taken as it is.
+        device: Where a TensorRT engine is built: the device that will run it.
         output: The artifact to write; its suffix is that of the target's format, `.h` for C.
         seed: Of every random draw.
         trust: Load models whose code cannot be known to be safe.
@@ -96,7 +98,7 @@ def convert(
     resolved, source, profile = conversion_plan.resolve(
         model, target=target, precision=precision, data=data, preprocess=preprocess, metric=metric,
         input_type=input_type, output_type=output_type, batch=batch, max_drop=max_drop,
-        simplify=simplify, emit=emit, output=output, seed=seed, trust=trust,
+        simplify=simplify, emit=emit, device=device, output=output, seed=seed, trust=trust,
     )  # fmt: skip
     found = manifest.up_to_date(output, resolved.request_sha256)
     if found and not force:
@@ -121,7 +123,12 @@ def _siblings(resolved: ConversionPlan, profile: Profile) -> tuple[str, ...]:
     """The endings of the files that the artifact may have beside its main one."""
     if resolved.emit:
         return registry.emitter(resolved.emit).siblings
-    return (*registry.artifact_format(resolved.format).siblings, *coral_plan.siblings(profile))
+    known = registry.artifact_format(resolved.format).siblings
+    return (
+        *known,
+        *coral_plan.siblings(profile),
+        *engine_plan.siblings(profile, resolved.device),
+    )
 
 
 def _work(resolved: ConversionPlan, profile: Profile) -> ModuleType:

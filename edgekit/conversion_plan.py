@@ -48,6 +48,7 @@ def resolve(
     seed: int,
     trust: bool,
     emit: Emit | None = None,
+    device: str | None = None,
 ) -> tuple[ConversionPlan, ModelFile, Profile]:
     """Every default filled in, and everything refused that can be refused without the model.
 
@@ -62,6 +63,7 @@ def resolve(
     if emit:
         emission_plan.check_options(emit, precision, input_type, output_type, batch, output)
     profile = hardware.load(target)
+    engine_plan.check_options(profile, device, batch)
     may_be_ready = emit is not None or registry.is_compiled(profile.format)
     ready = may_be_ready and Path(model).suffix == ".tflite"  # it may be int8 already
     _check_data_options(None if ready else precision, data, preprocess, metric, max_drop, profile)
@@ -84,6 +86,7 @@ def resolve(
     trained = trained_ranges.recorded(source, chosen)
     options += [msgspec.to_builtins(trained)] if trained else []
     options += coral_plan.siblings(profile)  # with the compiler there is more to make
+    options += engine_plan.places(profile, device)  # likewise where an engine can be built
     request_sha256 = _request_sha256(source, data, metric, target, options)
     input_type, output_type = emission_plan.io_types(profile, chosen, emit, input_type, output_type)
     plan = ConversionPlan(
@@ -106,6 +109,7 @@ def resolve(
         max_drop=max_drop,
         seed=seed,
         emit=emit,
+        device=device,
         output=str(output),
         request_sha256=request_sha256,
         up_to_date=manifest.up_to_date(output, request_sha256) is not None,
@@ -235,8 +239,9 @@ def _check_precision(
 ) -> None:
     supported = profile.precision.supported
     if precision not in supported:
+        why = engine_plan.why_not(precision) if engine_plan.applies(profile) else ""
         raise ConversionError(
-            f"{profile.name} ({profile.runtime}) does not run {precision}; it runs"
+            f"{profile.name} ({profile.runtime}) does not run {precision}{why}; it runs"
             f" {', '.join(supported)}",
             f"use --precision {profile.precision.default}, or another --target",
         )
@@ -268,7 +273,8 @@ def _batch(text: str, profile: Profile) -> int | None:
 
 def _runtime(profile: Profile, facts: registry.Format) -> str:
     """What executes the artifact on this machine: the profile's own runtime, or its stand-in."""
-    return profile.runtime if profile.runtime in registry.RUNTIMES else facts.runtime
+    own = profile.runtime in registry.RUNTIMES and facts.base is None
+    return profile.runtime if own else facts.runtime
 
 
 def preprocess_of(source: ModelFile, asked: str | None) -> tuple[str, tuple[str, ...]]:

@@ -138,9 +138,8 @@ def backends() -> tuple[BackendState, ...]:
 def _known(kind: Kind, table: dict[str, registry.Backend]) -> Iterator[BackendState]:
     for name, backend in table.items():
         lacking = registry.missing(backend)
-        what = f"edgekit[{backend.extra}]" if backend.extra else "edgekit"
         commands = registry.missing_commands(backend)
-        detail = f"needs {', '.join(lacking)}: pip install '{what}'" if lacking else ""
+        detail = f"needs {', '.join(lacking)}: {registry.how_to_get(backend)}" if lacking else ""
         if commands:
             detail = f"needs the program {', '.join(commands)}, which is not on PATH"
         yield BackendState(kind, name, not lacking and not commands, detail)

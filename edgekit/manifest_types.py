@@ -7,6 +7,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from edgekit.arena_types import TflmArena
+from edgekit.engine_types import EngineInfo
 from edgekit.npu_types import NpuEstimate
 from edgekit.profile_types import ProfileRef
 from edgekit.recipe_types import Claim, Scheme
@@ -120,7 +121,8 @@ class ConversionPlan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     `batch` None is dynamic, within `batch_range` where the target builds engines for one.
     `simplify`: lossless simplification comes first; of Keras models only.
-    `emit` names the C sources that are written in place of the .tflite.
+    `emit` names the C sources that are written in place of the .tflite. `device` is where an engine
+    is to be built.
     """
 
     schema: Literal["edgekit.plan/1"] = "edgekit.plan/1"
@@ -143,6 +145,7 @@ class ConversionPlan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     max_drop: float | None
     seed: int
     emit: Emit | None = None
+    device: str | None = None
     output: str
     request_sha256: str
     up_to_date: bool
@@ -215,6 +218,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     paired: PairedChange | None = None
     arena: TflmArena | None = None
     estimate: NpuEstimate | None = None
+    engine: EngineInfo | None = None
     warnings: tuple[str, ...] = ()
     timing: dict[str, float] = {}
     environment: dict[str, Any] = {}

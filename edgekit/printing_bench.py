@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
-from edgekit import printing, printing_claims, printing_emulated, units
+from edgekit import printing, printing_claims, printing_emulated, printing_gpu, units
 from edgekit.bench_rounds import ENOUGH
 from edgekit.result_types import BenchReport, Comparison, DeviceInfo, Latency, Result
 from edgekit.types import Accuracy
@@ -46,6 +46,7 @@ def bench(report: BenchReport, *, detailed: bool = False) -> RenderableType:
     details = [_detail_row(result, names) for result in report.results]
     return printing.stack(
         *_tables(report, names),
+        printing_gpu.table(report, names),
         printing_claims.claims(report, names),
         printing.table(_DETAIL_COLUMNS, details) if detailed else None,
         *(_operators(result, names) for result in report.results if result.operators),
@@ -211,6 +212,7 @@ def _legend(report: BenchReport) -> Iterator[tuple[str, printing.Cell]]:
     if not all(map(printing_emulated.is_emulated, report.results)):
         yield "memory", "what the artifact adds to a process that has its runtime imported"
     yield from printing_emulated.legend(report.results)
+    yield from printing_gpu.legend(report)
     yield "units", "kB = 1000 bytes; – was not measured"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import RenderableType
 
 from edgekit import manifest as manifests
-from edgekit import printing, printing_npu, tensor_names, units
+from edgekit import printing, printing_gpu, printing_npu, tensor_names, units
 from edgekit.arena_types import TflmArena
 from edgekit.intervals import SQNR_CAP_DB
 from edgekit.manifest_types import Calibration, ConversionPlan, Manifest, Parity, Rung
@@ -31,6 +31,8 @@ def plan(planned: ConversionPlan) -> RenderableType:
         ("simplified first", "yes" if planned.simplify else "no"),
         ("data", planned.data or "none"),
     ]
+    if planned.device is not None:
+        facts.append(("engine", f"built on {planned.device}"))
     if planned.max_drop is not None:
         facts.append(("largest drop", f"{planned.max_drop:g} of {planned.metric or 'top1'}"))
     return printing.stack(printing.facts(facts), printing.warnings(planned.notes))
@@ -66,6 +68,8 @@ def _facts(made: Manifest, output: Path) -> Iterator[tuple[str, printing.Cell]]:
         yield "run here", f"golden vectors equal, compiled by {made.environment['c_compiler']}"
     if made.estimate:
         yield from printing_npu.facts(made.estimate)
+    if made.engine:
+        yield from printing_gpu.engine(made.engine, made.timing.get("engine_build_s"))
     simplified = _simplified(made)
     if simplified:
         yield "simplified", simplified
@@ -77,6 +81,8 @@ def _facts(made: Manifest, output: Path) -> Iterator[tuple[str, printing.Cell]]:
         yield "kept float", ", ".join(made.float_layers)
     if made.parity:
         yield "parity", _parity(made.parity)
+    if made.engine:
+        yield "engine parity", f"{_decibels(made.engine.sqnr_db)} on the device"
     if made.accuracy:
         yield "accuracy", _accuracy(made.source_accuracy, made.accuracy)
 
@@ -84,7 +90,7 @@ def _facts(made: Manifest, output: Path) -> Iterator[tuple[str, printing.Cell]]:
 def _to_build(made: Manifest) -> RenderableType | None:
     """The command that makes the engine, to be pasted; None where there is none to make."""
     step = next((step for step in made.steps if step.name == "build"), None)
-    if step is None:
+    if step is None or step.detail["ran"]:
         return None
     detail = step.detail
     where = (

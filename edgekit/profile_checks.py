@@ -33,6 +33,7 @@ RUNTIMES = {
 OPTION_TABLES = {
     "litert": "tflite",
     "openvino": "openvino",
+    "onnxruntime": "onnx",
     "tensorrt": "tensorrt",
     "ethos_u": "ethos_u",
 }
@@ -40,6 +41,9 @@ OPTION_TABLES = {
 
 NEEDED_TABLES = ("tensorrt", "ethos_u")
 """Formats that nothing can be converted to without their table."""
+
+AMPERE = 8.0
+"""The first compute capability that hardware-compatible engines run on."""
 
 _WORDS = {
     "object": "a table",
@@ -107,6 +111,7 @@ def leaves(table: Table, prefix: str = "") -> Iterator[str]:
 
 def _contradictions(profile: Profile, merged: Table) -> Iterator[Problem]:
     yield from _format_problems(profile)
+    yield from _engine_problems(profile)
     rules = profile.precision
     if rules.default not in rules.supported:
         yield Problem(
@@ -157,6 +162,26 @@ def _format_problems(profile: Profile) -> Iterator[Problem]:
             )
         if not given and owner == name and table in NEEDED_TABLES:
             yield Problem(table, f"format {name} needs the table [{table}]", f"add [{table}]")
+
+
+def _engine_problems(profile: Profile) -> Iterator[Problem]:
+    """What TensorRT's own limits say of its options (support matrix, "hardware compatibility")."""
+    options = profile.tensorrt
+    if options is None:
+        return
+    if not re.fullmatch(r"\d{1,2}\.\d", options.compute_capability):
+        yield Problem(
+            "tensorrt.compute_capability",
+            f"tensorrt.compute_capability is {options.compute_capability!r}; allowed: two numbers",
+            'write it as in "8.7"',
+        )
+    elif options.hardware_compatible and float(options.compute_capability) < AMPERE:
+        yield Problem(
+            "tensorrt.hardware_compatible",
+            "tensorrt.hardware_compatible makes engines for GPUs from Ampere on (8.0), and"
+            f" tensorrt.compute_capability is {options.compute_capability}",
+            "remove it",
+        )
 
 
 def _explain(message: str, merged: Table) -> Problem:

@@ -84,11 +84,28 @@ class OpenvinoOptions(Struct, frozen=True, forbid_unknown_fields=True):
     target_device: str = "CPU"
 
 
+class OnnxruntimeOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[onnxruntime]` table: the execution provider that takes the nodes, if it can."""
+
+    provider: Text = "CPUExecutionProvider"
+
+
 class TensorrtOptions(Struct, frozen=True, forbid_unknown_fields=True):
-    """The `[tensorrt]` table."""
+    """The `[tensorrt]` table: what a GPU is, and how engines are built and run for it.
+
+    `hardware_compatible` engines run on every GPU from Ampere on, `version_compatible` ones on
+    later TensorRT versions; both may be slower. `workspace_bytes` limits what a layer may use while
+    it runs. Layers that can go to the DLA core `dla_core` do, the others stay on the GPU.
+    `cuda_graph` launches an engine as one graph when it is measured.
+    """
 
     compute_capability: str
     major: PositiveInt
+    hardware_compatible: bool = False
+    version_compatible: bool = False
+    workspace_bytes: PositiveInt | None = None
+    dla_core: Annotated[int, Meta(ge=0)] | None = None
+    cuda_graph: bool = False
 
 
 class EthosUOptions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,6 +148,7 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     notes: tuple[Text, ...] = ()
     litert: LitertOptions | None = None
     openvino: OpenvinoOptions | None = None
+    onnxruntime: OnnxruntimeOptions | None = None
     tensorrt: TensorrtOptions | None = None
     ethos_u: EthosUOptions | None = None
 

@@ -21,13 +21,15 @@ from edgekit.errors import DeviceError, MissingExtra, UsageError, UserError
 class Backend(NamedTuple):
     """Where a backend lives, the extra that brings its frameworks, and their import names.
 
-    `commands` are programs that it starts, which no extra brings.
+    `commands` are programs that it starts, which no extra brings. `install` is what to type where
+    no extra brings its frameworks.
     """
 
     module: str
     extra: str | None
     needs: tuple[str, ...]
     commands: tuple[str, ...] = ()
+    install: str | None = None
 
 
 class Format(NamedTuple):
@@ -112,6 +114,12 @@ RUNTIMES = {
     "litert": Backend("edgekit.targets.runner.litert", None, ("ai_edge_litert",)),
     "openvino": Backend("edgekit.targets.runner.openvino", "openvino", ("openvino",)),
     "onnxruntime": Backend("edgekit.targets.runner.onnxruntime", "onnx", ("onnxruntime",)),
+    "tensorrt": Backend(
+        "edgekit.targets.runner.tensorrt",
+        None,
+        ("tensorrt",),
+        install="pip install tensorrt (Jetson: sudo apt install python3-libnvinfer)",
+    ),
 }
 LAYERS = {
     "keras": Backend("edgekit.layer_keras", "tensorflow", ("tensorflow", "tf_keras", "h5py")),
@@ -148,6 +156,12 @@ def has_module(name: str) -> bool:
 def missing(backend: Backend) -> tuple[str, ...]:
     """The import names that a backend needs and this environment lacks."""
     return tuple(name for name in backend.needs if not has_module(name))
+
+
+def how_to_get(backend: Backend) -> str:
+    """What to type for the frameworks of a backend."""
+    own = f"pip install 'edgekit[{backend.extra}]'" if backend.extra else "pip install edgekit"
+    return backend.install or own
 
 
 def missing_commands(backend: Backend) -> tuple[str, ...]:
@@ -247,7 +261,7 @@ def require(backend: Backend, what: str) -> None:
     if lacking:
         raise MissingExtra(
             f"{what} needs {', '.join(lacking)}, which is not installed here",
-            f"pip install 'edgekit[{backend.extra}]'" if backend.extra else "pip install edgekit",
+            how_to_get(backend),
         )
 
 

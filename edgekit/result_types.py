@@ -11,6 +11,28 @@ from edgekit.profile_types import Gain
 from edgekit.types import Accuracy, ErrorBody
 
 
+class GpuReplicate(Struct, frozen=True, kw_only=True):
+    """What one fresh process measured of a GPU, after its latency.
+
+    The three medians are times between CUDA events around the copies to the GPU, the engine and the
+    copies back, over `runs` inferences. Clocks, power, temperature and what held the clock down are
+    read right after the timed inferences, `clock_before_hz` before them.
+    """
+
+    h2d_median_s: float
+    compute_median_s: float
+    d2h_median_s: float
+    runs: int
+    cuda_graph: bool
+    memory_bytes: int | None
+    clock_before_hz: float | None
+    clock_after_hz: float | None
+    memory_clock_hz: float | None
+    power_w: float | None
+    temperature_c: float | None
+    throttle_reasons: tuple[str, ...] | None
+
+
 class Replicate(Struct, frozen=True, kw_only=True):
     """What one fresh process measured of an artifact: the runner's frame `measured`.
 
@@ -41,6 +63,7 @@ class Replicate(Struct, frozen=True, kw_only=True):
     temperature_after_c: float | None = None
     throttled_after: bool | None = None
     mean_s: float | None = None
+    gpu: GpuReplicate | None = None
 
 
 class Latency(Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,6 +131,34 @@ class DeviceInfo(Struct, frozen=True, forbid_unknown_fields=True):
     measured_here: bool
 
 
+class Gpu(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The GPU's part of an inference; `latency` is all of it, from page-locked memory and back.
+
+    Medians over processes. Of an inference the GPU's own time is that of the copies to it (`h2d`),
+    the engine (`compute`) and the copies back (`d2h`), by CUDA events, apart from the latency's
+    runs. `cuda_graph`: the engine was launched as one graph. `memory_bytes` is what engine, context
+    and buffers take of the GPU's memory. Clock, power and temperature are NVML's right after the
+    timed inferences, and `throttle_reasons` all that held a process's clock down then; None where
+    it does not tell.
+    """
+
+    name: str
+    compute_capability: str
+    driver: str | None
+    cuda: str
+    compute_median_s: float | None
+    h2d_median_s: float | None
+    d2h_median_s: float | None
+    cuda_graph: bool | None
+    memory_bytes: int | None
+    clock_before_hz: float | None
+    clock_after_hz: float | None
+    memory_clock_hz: float | None
+    power_w: float | None
+    temperature_c: float | None
+    throttle_reasons: tuple[str, ...] | None
+
+
 class OperatorTime(Struct, frozen=True, forbid_unknown_fields=True):
     """One operator's median time, by the runtime's own profiler, which slows the whole down."""
 
@@ -148,7 +199,8 @@ class Result(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What was measured of one artifact on one device.
 
     `model` and `recipe` are those that its manifest names, None where there is none.
-    `instructions` and `footprint` are of standalone C on an emulated microcontroller.
+    `instructions` and `footprint` are of standalone C on an emulated microcontroller, `gpu` of a
+    TensorRT engine.
     """
 
     artifact: ArtifactInfo
@@ -165,6 +217,7 @@ class Result(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     operators: tuple[OperatorTime, ...] | None = None
     instructions: Instructions | None = None
     footprint: Footprint | None = None
+    gpu: Gpu | None = None
     environment: dict[str, Any] = {}
     warnings: tuple[str, ...] = ()
     complete: bool = True

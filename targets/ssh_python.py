@@ -34,8 +34,14 @@ RUNTIMES = {
     "litert": (("ai_edge_litert", "tflite_runtime"), ("numpy",)),
     "openvino": (("openvino",), ("numpy",)),
     "onnxruntime": (("onnxruntime",), ("numpy",)),
+    "tensorrt": (("tensorrt",), ("numpy",)),
 }
 """What a runtime imports: one of each group."""
+_HOW = {
+    "tensorrt": "install it for that Python: sudo apt install python3-libnvinfer on a Jetson, pip"
+    " install tensorrt elsewhere; an environment of device setup does not see the system's packages"
+}
+"""What `device setup` does not install."""
 
 
 class Found(NamedTuple):
@@ -84,7 +90,7 @@ def require_runtime(url: str, runtime: str, facts: dict[str, Any]) -> None:
         raise DeviceError(
             f"{url} lacks {', '.join(lacking)} in {facts['python']} (Python {facts['version']},"
             f" {facts['arch']}), which {runtime} needs",
-            f"edgekit device setup {url} --runtime {runtime}",
+            _HOW.get(runtime, f"edgekit device setup {url} --runtime {runtime}"),
         )
 
 

@@ -97,7 +97,7 @@ def test_a_missing_core_package_names_edgekit_itself(monkeypatch: pytest.MonkeyP
     runtime = next(
         one for one in doctor.backends() if (one.kind, one.name) == ("runtime", "litert")
     )
-    assert runtime.detail == "needs ai_edge_litert: pip install 'edgekit'"
+    assert runtime.detail == "needs ai_edge_litert: pip install edgekit"
 
 
 def test_what_each_emulated_machine_lacks_is_said(

@@ -12,7 +12,7 @@ import pytest
 
 import edgekit
 from edgekit import cli, engine_plan, hardware, printing, printing_convert
-from edgekit.errors import ConversionError, ModelError, UsageError
+from edgekit.errors import ConversionError, ModelError, ProfileError, UsageError
 from edgekit.types import TensorSpec
 
 onnx = pytest.importorskip("onnx")
@@ -34,7 +34,7 @@ IMAGE = TensorSpec("image", (None, 3, 8, 8), "float32")
 
 
 def test_the_command_is_strongly_typed_and_names_both_files():
-    words = engine_plan.command(Path("a/m.onnx"), [IMAGE], None)
+    words = engine_plan.command(Path("a/m.onnx"), engine_plan.wanted(T4, [IMAGE], None, ()))
     assert words == [
         "trtexec", "--onnx=a/m.onnx", "--saveEngine=a/m.engine", "--stronglyTyped",
         "--skipInference",
@@ -42,7 +42,7 @@ def test_the_command_is_strongly_typed_and_names_both_files():
 
 
 def test_a_range_of_batches_becomes_an_optimization_profile():
-    words = engine_plan.command(Path("m.onnx"), [IMAGE], (1, 16))
+    words = engine_plan.command(Path("m.onnx"), engine_plan.wanted(T4, [IMAGE], (1, 16), ()))
     assert words[-3:] == [
         "--minShapes=image:1x3x8x8", "--optShapes=image:16x3x8x8", "--maxShapes=image:16x3x8x8",
     ]  # fmt: skip
@@ -154,3 +154,66 @@ def test_a_layer_that_tensorrt_lacks_is_refused_before_anything_is_written(tmp_p
     with pytest.raises(ConversionError, match="determinant: TensorRT has no Det"):
         edgekit.convert(hub, target="nvidia-t4", precision="fp32", output=tmp_path / "m.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["det.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "why"),
+    [("int4-weight", "matrix products alone.* opset 21"), ("int16x8", "no 16-bit integers")],
+)
+def test_a_precision_that_tensorrt_takes_in_part_or_not_is_refused_with_the_reason(
+    precision, why, tmp_path
+):
+    hub = graphs.cnn(tmp_path / "cnn.onnx")
+    np.savez(tmp_path / "data.npz", x=graphs.samples("image", 4, 4, 12, 12)["image"])
+    with pytest.raises(ConversionError, match=why):
+        edgekit.convert(
+            hub, target="nvidia-t4", precision=precision, data=str(tmp_path / "data.npz"),
+            output=tmp_path / "m.onnx",
+        )  # fmt: skip
+
+
+def test_engine_options_of_a_profile_become_those_of_the_command(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'name = "mine"\nextends = "jetson-agx-orin"\n[tensorrt]\nworkspace_bytes = 268435456\n'
+        "version_compatible = true\nhardware_compatible = true\ndla_core = 1\n"
+    )
+    asked = engine_plan.wanted(hardware.load(path), [IMAGE], None, ["conv"])
+    assert engine_plan.command(Path("m.onnx"), asked)[5:] == [
+        "--sparsity=enable", "--memPoolSize=workspace:256", "--versionCompatible",
+        "--hardwareCompatibilityLevel=ampere+", "--useDLACore=1", "--allowGPUFallback",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("base", "line", "told"),
+    [
+        ("nvidia-t4", "hardware_compatible = true", "for GPUs from Ampere on"),
+        ("nvidia-t4", 'compute_capability = "sm_75"', "compute_capability is 'sm_75'"),
+        ("jetson-agx-orin", "dla_core = -1", "tensorrt.dla_core is -1"),
+        ("host-onnxruntime", "dla_core = 1", r"\[tensorrt\] is read for format tensorrt"),
+    ],
+)
+def test_engine_options_that_cannot_be_are_refused(base, line, told, tmp_path):
+    path = tmp_path / "mine.toml"
+    more = (
+        ""
+        if "compute" in line or base != "host-onnxruntime"
+        else 'compute_capability = "8.7"\nmajor = 10\n'
+    )
+    path.write_text(f'name = "mine"\nextends = "{base}"\n[tensorrt]\n{more}{line}\n')
+    with pytest.raises(ProfileError, match=told):
+        hardware.load(path)
+
+
+def test_the_provider_of_a_target_is_asked_for_and_never_replaced(tmp_path):
+    path = tmp_path / "cuda.toml"
+    path.write_text(
+        'name = "cuda"\nextends = "host-onnxruntime"\nkind = "gpu"\n[onnxruntime]\n'
+        'provider = "CUDAExecutionProvider"\n'
+    )
+    if "CUDAExecutionProvider" in pytest.importorskip("onnxruntime").get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    hub = graphs.cnn(tmp_path / "cnn.onnx")
+    with pytest.raises(ModelError, match="execution provider CUDAExecutionProvider is not part"):
+        edgekit.bench(hub, target=str(path), budget_s=0.1)

@@ -16,6 +16,7 @@ _MODULES = {
     "measure": ".measuring",
     "profile": ".profiling",
     "predict": ".predicting",
+    "build": ".building",
 }
 """What a job can be. Imported when asked for: `measuring` times the import of numpy, too."""
 

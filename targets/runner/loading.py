@@ -8,7 +8,7 @@ from typing import Any
 
 from .protocol import RunnerError
 
-RUNTIMES = ("litert", "openvino", "onnxruntime")
+RUNTIMES = ("litert", "openvino", "onnxruntime", "tensorrt")
 
 
 def runtime(name: str) -> ModuleType:
@@ -37,7 +37,8 @@ def session(module: ModuleType, job: dict[str, Any]) -> Any:
     """The job's artifact, loaded, with what its manifest knows of its inputs and outputs."""
     from . import tensors  # noqa: PLC0415 brings numpy, whose import `measuring` times
 
-    loaded = module.load(job["artifact"], job["threads"], dict(job.get("options", {})))
+    more = {"built": job["built"]} if "built" in job else {}
+    loaded = module.load(job["artifact"], job["threads"], dict(job.get("options", {})), **more)
     tensors.adopt(loaded.inputs, job.get("inputs", []))
     tensors.adopt(loaded.outputs, job.get("outputs", []))
     return loaded

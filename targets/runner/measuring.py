@@ -69,6 +69,7 @@ def _measure(
     }
     timed = timing.sample(session, warm.median_ns, job["least_runs"], job["least_s"], job["most_s"])
     gc.enable()
+    gpu = {"gpu": session.gpu_figures()} if hasattr(session, "gpu_figures") else {}
     after = {"temperature_after_c": heat.temperature_c(), "throttled_after": heat.is_held_down()}
     channel.send(
         {
@@ -76,6 +77,7 @@ def _measure(
             **cold,
             **kept,
             **after,
+            **gpu,
             "first_inference_s": first_inference_s,
             "warm_up_runs": warm.runs,
             "warm_up_stable": warm.stable,

@@ -29,6 +29,7 @@ RUNTIMES = {
     "litert": {"ai_edge_litert", "tflite_runtime"},
     "openvino": {"openvino"},
     "onnxruntime": {"onnxruntime"},
+    "tensorrt": {"tensorrt"},
 }
 
 
@@ -39,7 +40,7 @@ def test_the_syntax_is_that_of_python_3_9(path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_only_the_standard_library_numpy_and_its_own_runtime_are_imported(path):
-    allowed = {*sys.stdlib_module_names, "numpy", *RUNTIMES.get(path.stem, ())}
+    allowed = {*sys.stdlib_module_names, "numpy", *RUNTIMES.get(path.stem.partition("_")[0], ())}
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             assert {alias.name.partition(".")[0] for alias in node.names} <= allowed
