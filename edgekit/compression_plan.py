@@ -185,13 +185,15 @@ def _check_options(asked: Request, recipe: Recipe) -> None:
 
 
 def _check_without_data(asked: Request, recipe: Recipe) -> None:
-    if any(map(recipe_files.looks, recipe.step)) and not any(map(recipe_files.trains, recipe.step)):
+    training = next((step for step in recipe.step if recipe_files.trains(step)), None)
+    looking = next((step for step in recipe.step if recipe_files.looks(step)), None)
+    if looking is not None and training is None:
+        what = "the sensitivity of layers" if recipe_files.is_automatic(looking) else "samples"
         raise UsageError(
-            f"the recipe {recipe.name} chooses channels by samples (criterion reconstruction), and"
+            f"the recipe {recipe.name} chooses by {what} (step {recipe_files.kind(looking)}), and"
             " --data was not given",
             "add --data SPEC; labels are not needed",
         )
-    training = next((step for step in recipe.step if recipe_files.trains(step)), None)
     if training is not None:
         raise UsageError(
             f"the recipe {recipe.name} trains (step {recipe_files.kind(training)}), and --data was"

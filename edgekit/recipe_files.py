@@ -57,6 +57,8 @@ def load(name_or_path: str | Path) -> Recipe:
     for number, step in enumerate(recipe.step):
         if isinstance(step, ChannelsStep):
             _check_amount(step, number, where)
+        if isinstance(step, ChannelsStep | PruneStep):
+            _check_auto(step, number, where)
     planned = [at for at, step in enumerate(recipe.step) if isinstance(step, QuantizeStep)]
     if planned and planned != [len(recipe.step) - 1]:
         raise RecipeError(
@@ -91,13 +93,25 @@ def trains(step: RecipeStep) -> bool:
 
 def looks(step: RecipeStep) -> bool:
     """Whether a step needs samples, be it without labels."""
+    return reads(step) or is_automatic(step)
+
+
+def reads(step: RecipeStep) -> bool:
+    """Whether a step needs what is there to train on, be it without labels."""
     match step:
         case ChannelsStep(criterion="reconstruction") | QuantizeStep(refine=True):
             return True
-        case PruneStep(sparsity="auto"):
-            return True
         case _:
             return trains(step)
+
+
+def is_automatic(step: RecipeStep) -> bool:
+    """Whether a step takes the shares of its layers from their sensitivity."""
+    match step:
+        case ChannelsStep(ratio="auto") | PruneStep(sparsity="auto"):
+            return True
+        case _:
+            return False
 
 
 def place(name_or_path: str) -> Path:
@@ -155,12 +169,33 @@ def _check_amount(step: ChannelsStep, number: int, where: str) -> None:
     given = [key for key in _AMOUNTS if getattr(step, key) is not None]
     if len(given) == 1:
         return
+    if step.ratio == "auto" and len(given) == 2:  # the budget says how far
+        return
     came = f"has {' and '.join(given)}" if given else "says not how much goes"
     raise RecipeError(
         f"{where}: step[{number}] (channels) {came}; exactly one of"
         f" {', '.join(_AMOUNTS)} is wanted",
         "write ratio = 0.5, max_macs = 0.25 or max_parameters = 100000",
     )
+
+
+def _check_auto(step: ChannelsStep | PruneStep, number: int, where: str) -> None:
+    """That "auto" is not asked together with what decides the shares another way."""
+    key = "ratio" if isinstance(step, ChannelsStep) else "sparsity"
+    at, fix = f"{where}: step[{number}] ({kind(step)})", f'leave one out, or write {key} = "auto"'
+    if not is_automatic(step):
+        if step.overall is not None:
+            raise RecipeError(f'{at} has overall, which goes with {key} = "auto" only', fix)
+        return
+    fix = f'leave it out, or write {key} = 0.5 in place of "auto"'
+    if step.scope == "global":
+        raise RecipeError(f'{at} has {key} = "auto", a share per layer, and scope = "global"', fix)
+    if isinstance(step, PruneStep) and ":" in step.pattern:
+        raise RecipeError(
+            f'{at} has {key} = "auto" and the pattern {step.pattern}, which is a sparsity', fix
+        )
+    if isinstance(step, ChannelsStep) and step.overall and (step.max_macs or step.max_parameters):
+        raise RecipeError(f"{at} has overall and a budget; either says how far", "leave one out")
 
 
 def _explain(message: str, table: dict[str, Any]) -> str:
@@ -186,6 +221,9 @@ def _allowed(table: dict[str, Any], where: str) -> str:
     holder, _, key = where.rpartition(".")
     owner = _KINDS.get(_value_at(table, holder).get("kind")) if holder else None
     words = typing.get_args(typing.get_type_hints(owner).get(key)) if owner else ()
+    literals = [get_args(one) for one in words if typing.get_origin(one) is typing.Literal]
+    if literals:  # beside a number, or None
+        words = (*(["a number"] if float in words else []), *literals[0])
     return f"allowed: {', '.join(map(str, words))}" if words else ""
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from edgekit import (
+    automatic_shares,
     channel_schedule,
     compression_state,
     compression_warnings,
@@ -74,6 +75,7 @@ def _cut_channels(work: Work, step: ChannelsStep, name: str) -> dict[str, Any]:
     source = work.steps[0].detail
     made: list[dict[str, Any]] = []
     trainings: list[dict[str, Any]] = []
+    measured: list[dict[str, Any]] = []
     for iteration in range(1, step.iterations + 1):
         label = f"{name} {iteration}/{step.iterations}" if step.iterations > 1 else name
         if step.criterion == "taylor":
@@ -84,6 +86,9 @@ def _cut_channels(work: Work, step: ChannelsStep, name: str) -> dict[str, Any]:
         elif step.criterion == "reconstruction":
             work.progress(f"{label}: choosing channels, and adjusting what reads them")
         amount = channel_schedule.amount(step, iteration, source, work.worker.call("describe"))
+        if step.ratio == "auto":
+            amount["curves"] = automatic_shares.of_channels(work, step, label)
+            measured.append({"iteration": iteration, "curves": amount["curves"]})
         cut = work.worker.call(
             "apply_channels",
             criterion=step.criterion,
@@ -101,6 +106,8 @@ def _cut_channels(work: Work, step: ChannelsStep, name: str) -> dict[str, Any]:
     adjusted = step.criterion == "reconstruction"
     if any(map(recipe_files.trains, work.plan.steps)) and not adjusted:
         merged["recalibrated"] = work.worker.call("recalibrate", seed=asked.seed)
+    if measured:
+        merged["sensitivity"] = automatic_shares.evidence(work, measured)
     return {**merged, "multiple": multiple, **({"training": trainings} if trainings else {})}
 
 
