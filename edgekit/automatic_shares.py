@@ -17,7 +17,7 @@ from edgekit.recipe_types import ChannelsStep, PruneStep
 OVERALL = 0.8
 """The share of all weights that the sparsity "auto" sets to zero unless told otherwise."""
 
-CHANNEL_SHARES = (0.25, 0.5, 0.75, 0.9)
+CHANNEL_SHARES = (0.125, 0.25, 0.5, 0.75, 0.9)
 WEIGHT_SHARES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 """Where each layer's curve is measured. Beyond the last no layer goes: a layer that is empty lets
 nothing through (layer collapse, see `channel_order.MOST_LOST`)."""

@@ -108,7 +108,7 @@ class SensitivityFindings(Struct, frozen=True, forbid_unknown_fields=True):
     """How much each layer of a model bears, on samples that never are the test role's.
 
     `accuracy` is the unchanged model's on them, None without labels. `layers` are in the order of
-    their mean SQNR, the lowest first.
+    their median SQNR, the lowest first.
     """
 
     data: DataRef

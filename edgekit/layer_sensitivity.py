@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import median
 from typing import Any
 
 import msgspec
@@ -163,7 +163,7 @@ def _warnings(
 def _layers(
     changing: Changing, labelled: _Labelled | None, say: Callable[[str], None]
 ) -> tuple[LayerSensitivity, ...]:
-    """Every layer, the one with the lowest mean SQNR first."""
+    """Every layer, the one with the lowest median SQNR first."""
     found: list[list[_Effect]] = []
     started = time.monotonic()
     total = len(changing.subjects)
@@ -179,7 +179,7 @@ def _layers(
         _layer(subject, [_told(one, labelled, next(beyond_chance)) for one in effects])
         for subject, effects in zip(changing.subjects, found, strict=True)
     ]
-    return tuple(sorted(layers, key=lambda one: fmean(made.sqnr_db for made in one.effects)))
+    return tuple(sorted(layers, key=lambda one: median(made.sqnr_db for made in one.effects)))
 
 
 def _effects(changing: Changing, name: str, labelled: _Labelled | None) -> Iterator[_Effect]:

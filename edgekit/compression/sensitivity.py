@@ -29,6 +29,9 @@ Curve = Sequence[tuple[float, float]]
 Piece = tuple[float, float, float]
 """Of a convex curve: the shares at its two ends, and the damage per share between them."""
 
+GROWTH = 2
+"""The power of the share with which damage grows at least, whatever was measured."""
+
 _ENOUGH = 1e-9
 
 
@@ -40,11 +43,13 @@ def damage(sqnr_db: float) -> float:
 def pieces(curve: Curve) -> list[Piece]:
     """The lower convex hull of a layer's damage, from nothing on: slopes rise, and are not below 0.
 
-    More that goes never counts as less damage: a dip of a measured curve is chance.
+    From one share to the next damage counts as growing with `GROWTH` at least.
     """
     points = [(0.0, 0.0)]
     for share, sqnr_db in curve:
-        points.append((share, max(damage(sqnr_db), points[-1][1])))
+        before, least = points[-1]
+        grown = least * (share / before) ** GROWTH if before else 0.0
+        points.append((share, max(damage(sqnr_db), grown)))
     hull: list[tuple[float, float]] = []
     for point in points:
         while len(hull) > 1 and _slope(hull[-2], hull[-1]) >= _slope(hull[-1], point):
