@@ -10,6 +10,19 @@ arbitrary set of quantizers): errors of layers that are changed independently ad
 the least total for an overall amount is where every layer's last removed weight has done the same
 damage. Each layer's curve is made convex (its lower hull), its pieces are taken in the order of
 damage per weight, and the last one in part, until the amount is reached.
+
+Outputs that are ruined have as much noise as signal however much more goes, which would make the
+rest of that layer free, and leave nothing of it. So damage counts as growing with the square of
+the share at least: what removed parts that add up in phase would do.
+
+Tried with nothing trained, accuracy on test. Zeros in the digits net (98.7 %) at 70 and 80 %
+overall: 98.0 and 95.7 %; the same share everywhere 55.3 and 25.8 %, one threshold of magnitude for
+all 93.7 and 75.0 %, the same damage of every layer 97.3 and 94.7 %. ResNet-8 (88.1 %) at 40 and
+50 %: 82.3 and 74.8 %; in that order 53.8 and 15.7 %, 79.8 and 64.4 %, 74.0 and 48.5 %. Channels of
+ResNet-8 by L1, normalization measured again, at 80 % of the MACs, 50 % of them and 50 % of the
+parameters: 74.1, 32.0 and 40.8 %; the same share everywhere 67.3, 26.8 and 28.1 %. (Those at 40 and
+50 % zeros and at 80 % of the MACs were measured before damage counted as growing; without that,
+50 % of the MACs gave 15.1 %.)
 """
 
 from __future__ import annotations
