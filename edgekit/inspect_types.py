@@ -75,10 +75,11 @@ cent, of each kernel), or symmetric integers with a scale per output channel."""
 class ChangeEffect(Struct, frozen=True, forbid_unknown_fields=True):
     """What one change of one layer does to the model.
 
-    `sqnr_db` is that of the outputs against the unchanged model's, of the worst output. `drop` is
-    absolute in the metric. `different` says that chance does not explain the accuracy, None where
-    there is none: of samples that are right or wrong by McNemar's exact test (`p_value`) with
-    Holm's correction for all changes of all layers, of others by the changed model's interval.
+    `sqnr_db` is that of the outputs against the unchanged model's, of the worst output, and -200
+    where some are no finite numbers; there is no accuracy then. `drop` is absolute in the metric.
+    `different` says that chance does not explain the accuracy, None where there is none: of samples
+    that are right or wrong by McNemar's exact test (`p_value`) with Holm's correction for all
+    changes of all layers, of others by the changed model's interval.
     """
 
     change: LayerChange

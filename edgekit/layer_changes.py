@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgekit import chunks
+from edgekit import chunks, intervals
 from edgekit.chunks import Arrays
 from edgekit.data import Dataset
-from edgekit.parity import worst_sqnr_db
 from edgekit.types import Batch, Role
 from edgekit.workers import Worker
 
@@ -53,7 +52,13 @@ class Changing:
 
     def sqnr_db(self, outputs: Arrays) -> float:
         """How far outputs are from the unchanged model's, the worst of several, to 0.01 dB."""
-        return round(worst_sqnr_db(self.reference, outputs), 2)
+        return round(
+            min(
+                intervals.sqnr_db(expected, outputs[name])
+                for name, expected in self.reference.items()
+            ),
+            2,
+        )
 
     def curve(self, name: str, shares: Sequence[float]) -> list[tuple[float, float]]:
         """SQNR of the outputs for each share of one subject that goes: a `sensitivity.Curve`."""

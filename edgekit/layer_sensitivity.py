@@ -116,6 +116,8 @@ def measure(
         metrics.check_finite_outputs(changing.reference)
         labelled = _labelled(metric, info, drawn.x, drawn.y, changing.reference)
         warnings = tuple(_warnings(dataset, worker, directory, labelled))
+        for text in (*notes, *warnings):
+            say(f"warning: {text}")
         count = len(next(iter(drawn.x.values())))
         say(f"{len(subjects)} layers, {len(CHANGES)} changes each, on {count} {role} samples")
         layers = _layers(changing, labelled, say)
@@ -186,7 +188,7 @@ def _effects(changing: Changing, name: str, labelled: _Labelled | None) -> Itera
     for key, change in CHANGES.items():
         outputs = changing.outputs(name, change)
         sqnr_db = changing.sqnr_db(outputs)
-        if labelled is None:
+        if labelled is None or not _finite(outputs):
             yield _Effect(key, sqnr_db, None, None)
             continue
         made = labelled.metric.evaluate(labelled.x, labelled.labels, outputs)
@@ -202,18 +204,21 @@ def _beyond_chance(
 ) -> list[bool | None]:
     """Which effects on accuracy are differences; None where there is no accuracy."""
     every = [one for effects in found for one in effects]
-    if labelled is None:
-        return [None] * len(every)
-    p_values = [one.p_value for one in every if one.p_value is not None]
-    if len(p_values) == len(every):
-        return list(intervals.holm(p_values))
-    return [_outside(labelled.source.value, one.accuracy) for one in every]
+    rejected = iter(intervals.holm([one.p_value for one in every if one.p_value is not None]))
+    return [
+        _outside(labelled, one.accuracy) if one.p_value is None else next(rejected) for one in every
+    ]
 
 
-def _outside(source: float, made: Accuracy | None) -> bool | None:
-    if made is None or made.ci95 is None:
+def _outside(labelled: _Labelled | None, made: Accuracy | None) -> bool | None:
+    if labelled is None or made is None or made.ci95 is None:
         return None
-    return not made.ci95[0] <= source <= made.ci95[1]
+    return not made.ci95[0] <= labelled.source.value <= made.ci95[1]
+
+
+def _finite(outputs: Arrays) -> bool:
+    """Whether a changed model still answers in numbers: a division by zero is no reason to stop."""
+    return all(bool(np.isfinite(array).all()) for array in outputs.values())
 
 
 def _told(effect: _Effect, labelled: _Labelled | None, different: bool | None) -> ChangeEffect:

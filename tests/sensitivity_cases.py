@@ -44,6 +44,13 @@ class Cases:
         x = keras.Input((4,), name="x")
         keras.Model(x, L.Rescaling(2.0, name="twice")(x)).save(path)
 
+    def fragile(self, directory: str) -> None:
+        """Writes `fragile.keras` and `fragile.npz`: it divides by what a kernel makes."""
+        x = keras.Input((4,), name="x")
+        model = keras.Model(x, (x + 5.0) / L.Dense(4, use_bias=False, name="below")(x))
+        model.get_layer("below").set_weights([np.diag([1.0, 2.0, 3.0, 4.0])])
+        self._write(model, Path(directory) / "fragile", np.random.default_rng(0), (4,))
+
     def by_hand(self, stem: str, layer: str, change: str) -> dict[str, float]:
         """SQNR in dB and accuracy of a model whose layer is changed by plain loops."""
         model = keras.saving.load_model(f"{stem}.keras")

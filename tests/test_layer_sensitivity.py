@@ -110,6 +110,16 @@ def test_without_labels_there_is_sqnr_and_no_accuracy(planted, measured):
     assert found.layers[0].sensitive
 
 
+def test_a_change_that_ruins_the_numbers_ends_nothing(planting, planted):
+    planting.call("fragile", directory=str(planted))
+    data = str(planted / "fragile.npz")
+    _, found = layer_sensitivity.measure(planted / "fragile.keras", data=data)
+    effects = {one.change: one for one in found.layers[0].effects}
+    assert effects["prune50"].sqnr_db == 200  # those weights were zero
+    assert (effects["prune90"].sqnr_db, effects["prune90"].accuracy) == (-200, None)
+    assert effects["int8"].accuracy is not None
+
+
 def _line(planted, *options):
     return ["inspect", str(planted / "dense.keras"), "--sensitivity", *options]
 

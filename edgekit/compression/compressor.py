@@ -393,7 +393,7 @@ class Compressor(Source):
         model = self._model().model
         if model is None:
             raise ModelError(
-                "the model carries its computation only, and compress changes layers",
-                "compress the .keras or .h5 file that it was exported from",
+                "the model carries its computation only, and no layers that could be changed",
+                "name the .keras or .h5 file that it was exported from",
             )
         return model
