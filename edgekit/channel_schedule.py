@@ -12,6 +12,15 @@ from typing import Any
 
 from edgekit.recipe_types import ChannelsStep
 
+OVERALL = 0.5
+"""The share of all channels that the ratio "auto" removes unless told otherwise."""
+
+
+def overall(step: ChannelsStep) -> float | None:
+    """The share of all channels that a ratio "auto" comes to; None where a budget says how far."""
+    budgeted = step.max_macs is not None or step.max_parameters is not None
+    return None if budgeted else step.overall or OVERALL
+
 
 def amount(
     step: ChannelsStep,
@@ -29,8 +38,9 @@ def amount(
     """
     left = step.iterations - iteration + 1
     wanted: dict[str, Any] = {"ratio": None, "max_macs": None, "max_parameters": None}
-    if step.ratio is not None:
-        wanted["ratio"] = 1 - (1 - step.ratio) ** (iteration / step.iterations)
+    ratio = overall(step) if step.ratio == "auto" else step.ratio
+    if ratio is not None:
+        wanted["ratio"] = 1 - (1 - ratio) ** (iteration / step.iterations)
     for key, limit in (("macs", step.max_macs), ("parameters", step.max_parameters)):
         if limit is not None:
             final = limit if isinstance(limit, int) else int(limit * source[f"{key}_after"])

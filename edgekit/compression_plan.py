@@ -186,18 +186,14 @@ def _check_options(asked: Request, recipe: Recipe) -> None:
 
 
 def _check_without_data(asked: Request, recipe: Recipe) -> None:
-    if any(map(recipe_files.looks, recipe.step)) and not any(map(recipe_files.trains, recipe.step)):
-        refines = any(isinstance(step, QuantizeStep) and step.refine for step in recipe.step)
-        what = (
-            "tunes int8 on samples (refine)"
-            if refines
-            else "chooses channels by samples (criterion reconstruction)"
-        )
+    training = next((step for step in recipe.step if recipe_files.trains(step)), None)
+    looking = next((step for step in recipe.step if recipe_files.looks(step)), None)
+    if looking is not None and training is None:
         raise UsageError(
-            f"the recipe {recipe.name} {what}, and --data was not given",
+            f"the recipe {recipe.name} {_reason_to_look(looking)} (step"
+            f" {recipe_files.kind(looking)}), and --data was not given",
             "add --data SPEC; labels are not needed",
         )
-    training = next((step for step in recipe.step if recipe_files.trains(step)), None)
     if training is not None:
         raise UsageError(
             f"the recipe {recipe.name} trains (step {recipe_files.kind(training)}), and --data was"
@@ -213,6 +209,12 @@ def _check_without_data(asked: Request, recipe: Recipe) -> None:
     for option, value in given.items():
         if value is not None:
             raise UsageError(f"{option} says nothing without --data", "add --data SPEC")
+
+
+def _reason_to_look(step: RecipeStep) -> str:
+    if recipe_files.is_automatic(step):
+        return "chooses by the sensitivity of layers"
+    return "tunes int8 on samples" if isinstance(step, QuantizeStep) else "chooses by samples"
 
 
 def steps(asked: Request, recipe: Recipe) -> tuple[RecipeStep, ...]:

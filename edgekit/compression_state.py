@@ -18,7 +18,10 @@ Progress = Callable[[str], None]
 
 @dataclass(slots=True)
 class Work:
-    """What a compression has so far; `saved` is the model as it is after the last step."""
+    """What a compression has so far; `saved` is the model as it is after the last step.
+
+    `judging` are samples on which the sensitivity of layers is measured, where a step asks for it.
+    """
 
     plan: CompressionPlan
     worker: Worker
@@ -30,6 +33,7 @@ class Work:
     role: Role | None = None
     final: Judge | None = None
     probes: Path | None = None
+    judging: Path | None = None
     data: DataRef | None = None
     roles: tuple[str, ...] = ()
     accuracy: Accuracy | None = None

@@ -19,6 +19,7 @@ from edgekit import (
     data_linting,
     files,
     ladder,
+    layer_changes,
     recipe_files,
     sampling,
     step_changes,
@@ -56,7 +57,7 @@ def run(work: Work) -> None:
     )
     if plan.student is not None:
         _take_student(work, plan.student.path)
-    if any(map(recipe_files.looks, plan.steps)):
+    if any(map(recipe_files.reads, plan.steps)):
         _load_training(work)
     for number, step in enumerate(plan.steps, 1):
         _apply(work, number, step)
@@ -87,6 +88,9 @@ def _draw(work: Work, spec: str) -> None:
     compression_state.warn(work, *data_linting.lint_dataset(dataset, predict))
     work.roles = tuple(dataset.roles)
     work.role = "val" if "val" in dataset.roles else "calib"
+    if any(map(recipe_files.is_automatic, plan.steps)):
+        work.judging = work.directory / "judging"
+        layer_changes.draw(dataset, work.role, plan.asked.seed, work.judging)
     if _may_be_judged(work, dataset, work.role):
         work.choosing, work.final = (
             sampling.judge(plan.asked.metric, info, work.worker, dataset, part, work.directory)

@@ -83,13 +83,18 @@ class Dataset:
         """
         return self.sample("calib", limit, seed)
 
-    def sample(self, role: Role, limit: int, seed: int | None = None) -> Batch:
-        """At most `limit` samples of a role, drawn by seed, in the data's order."""
+    def sample(self, role: Role, limit: int, seed: int | None = None, group_size: int = 1) -> Batch:
+        """At most `limit` samples of a role, drawn by seed, in the data's order.
+
+        `group_size` consecutive samples are drawn together; one group at least.
+        """
         assert limit > 0, limit
         part = self._part(role)
         total = self.count(role)
         rng = np.random.default_rng(self.seed if seed is None else seed)
-        drawn = np.sort(rng.permutation(total)[:limit])
+        groups = rng.permutation(-(-total // group_size))[: max(1, limit // group_size)]
+        drawn = (np.sort(groups)[:, None] * group_size + np.arange(group_size)).ravel()
+        drawn = drawn[drawn < total]
         numbers = drawn if part.numbers is None else part.numbers[drawn]
         return next(self._prepared(self.reader.read(part.pool, numbers), len(numbers)))
 

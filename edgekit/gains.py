@@ -146,7 +146,8 @@ def _claim(step: RecipeStep, profile: Profile | None) -> Claim:
     if isinstance(step, QuantizeStep):
         return _looked_up(kind, step.precision, None, profile)
     if isinstance(step, ChannelsStep):
-        return _looked_up(kind, "channels", step.ratio, profile)
+        share = None if step.ratio == "auto" else step.ratio
+        return _looked_up(kind, "channels", share, profile)
     if isinstance(step, PruneStep):
         share = None if step.sparsity == "auto" else step.sparsity
         return _looked_up(kind, "prune", share, profile)

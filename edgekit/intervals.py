@@ -175,6 +175,20 @@ def mcnemar_exact(b: int, c: int) -> float:
     return float(min(1.0, 2 * tail / 2**n))
 
 
+def holm(p_values: Sequence[float], level: float = 0.05) -> list[bool]:
+    """Which of several tests reject, so that all of them together err with at most this chance.
+
+    Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979.
+    """
+    rejected = [False] * len(p_values)
+    order = sorted(range(len(p_values)), key=lambda at: p_values[at])
+    for rank, at in enumerate(order):
+        if p_values[at] > level / (len(p_values) - rank):
+            break
+        rejected[at] = True
+    return rejected
+
+
 def paired_change_interval(lost: int, won: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """The interval of how far a proportion changed, for two models on the same samples.
 

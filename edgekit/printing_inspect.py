@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from edgekit import printing, printing_explained, units
+from edgekit import printing, printing_explained, printing_sensitivity, units
 from edgekit.inspect_types import Finding, InspectReport, TargetFindings
 from edgekit.types import Dimension, LayerInfo, ModelInfo
 
@@ -30,6 +30,7 @@ def inspect(report: InspectReport) -> RenderableType:
         ),
         *map(_target, report.targets),
         printing_explained.recipe(report.recipe) if report.recipe else None,
+        printing_sensitivity.sensitivity(report.sensitivity) if report.sensitivity else None,
         printing.warnings(_warnings(model)),
     )  # fmt: skip
 

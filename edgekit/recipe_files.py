@@ -66,6 +66,8 @@ def load(name_or_path: str | Path) -> Recipe:
             _check_pattern(step, number, where)
         if isinstance(step, QuantizeStep):
             _check_quantize(step, number, where)
+        if isinstance(step, ChannelsStep | PruneStep):
+            _check_auto(step, number, where)
     _check_order(recipe, where)
     planned = [at for at, step in enumerate(recipe.step) if isinstance(step, QuantizeStep)]
     if planned and planned != [len(recipe.step) - 1]:
@@ -111,13 +113,25 @@ def plans_int8(steps: Sequence[RecipeStep]) -> bool:
 
 def looks(step: RecipeStep) -> bool:
     """Whether a step needs samples, be it without labels."""
+    return reads(step) or is_automatic(step)
+
+
+def reads(step: RecipeStep) -> bool:
+    """Whether a step needs what is there to train on, be it without labels."""
     match step:
         case ChannelsStep(criterion="reconstruction") | QuantizeStep(refine=True):
             return True
-        case PruneStep(sparsity="auto"):
-            return True
         case _:
             return trains(step)
+
+
+def is_automatic(step: RecipeStep) -> bool:
+    """Whether a step takes the shares of its layers from their sensitivity."""
+    match step:
+        case ChannelsStep(ratio="auto") | PruneStep(sparsity="auto"):
+            return True
+        case _:
+            return False
 
 
 def place(name_or_path: str) -> Path:
@@ -174,6 +188,8 @@ def _check_kind(step: dict[str, Any], number: int, where: str) -> None:
 def _check_amount(step: ChannelsStep, number: int, where: str) -> None:
     given = [key for key in _AMOUNTS if getattr(step, key) is not None]
     if len(given) == 1:
+        return
+    if step.ratio == "auto" and len(given) == 2:  # the budget says how far
         return
     came = f"has {' and '.join(given)}" if given else "says not how much goes"
     raise RecipeError(
@@ -241,6 +257,25 @@ def _check_quantize(step: QuantizeStep, number: int, where: str) -> None:
         )
 
 
+def _check_auto(step: ChannelsStep | PruneStep, number: int, where: str) -> None:
+    """That "auto" is not asked together with what decides the shares another way."""
+    key = "ratio" if isinstance(step, ChannelsStep) else "sparsity"
+    at, fix = f"{where}: step[{number}] ({kind(step)})", f'leave one out, or write {key} = "auto"'
+    if not is_automatic(step):
+        if step.overall is not None:
+            raise RecipeError(f'{at} has overall, which goes with {key} = "auto" only', fix)
+        return
+    fix = f'leave it out, or write {key} = 0.5 in place of "auto"'
+    if step.scope == "global":
+        raise RecipeError(f'{at} has {key} = "auto", a share per layer, and scope = "global"', fix)
+    if isinstance(step, PruneStep) and ":" in step.pattern:
+        raise RecipeError(
+            f'{at} has {key} = "auto" and the pattern {step.pattern}, which is a sparsity', fix
+        )
+    if isinstance(step, ChannelsStep) and step.overall and (step.max_macs or step.max_parameters):
+        raise RecipeError(f"{at} has overall and a budget; either says how far", "leave one out")
+
+
 def _explain(message: str, table: dict[str, Any]) -> str:
     """Msgspec's complaint with the key in front: the value that came, and what is allowed."""
     said, where = struct_errors.parted(message)
@@ -266,6 +301,9 @@ def _allowed(table: dict[str, Any], where: str) -> str:
     holder, _, key = where.rpartition(".")
     owner = _KINDS.get(_value_at(table, holder).get("kind")) if holder else None
     words = typing.get_args(typing.get_type_hints(owner).get(key)) if owner else ()
+    literals = [get_args(one) for one in words if typing.get_origin(one) is typing.Literal]
+    if literals:  # beside a number, or None
+        words = (*(["a number"] if float in words else []), *literals[0])
     return f"allowed: {', '.join(map(str, words))}" if words else ""
 
 

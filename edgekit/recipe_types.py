@@ -61,12 +61,15 @@ class ChannelsStep(
     """Removes the least important channels.
 
     Exactly one of `ratio` (a share of the channels, per layer or over all of them), `max_macs` and
-    `max_parameters` (a number, or a share below 1 of the source's) says how far. With several
-    `iterations` the model is trained for `epochs` after each but the last. The criterion
-    "reconstruction" also adjusts the weights that read what goes.
+    `max_parameters` (a number, or a share below 1 of the source's) says how far. The ratio "auto"
+    takes a share per layer from its sensitivity, as far as one of the budgets or `overall` says
+    (a share of all channels; not given, 0.5). With several `iterations` the model is trained for
+    `epochs` after each but the last. The criterion "reconstruction" also adjusts the weights that
+    read what goes.
     """
 
-    ratio: Annotated[float, Meta(gt=0, lt=1)] | None = None
+    ratio: Annotated[float, Meta(gt=0, lt=1)] | Literal["auto"] | None = None
+    overall: Annotated[float, Meta(gt=0, le=0.9)] | None = None
     max_macs: Budget | None = None
     max_parameters: Budget | None = None
     criterion: Literal["l1", "l2", "bn-scale", "taylor", "reconstruction"] = "l1"
@@ -112,14 +115,16 @@ class PruneStep(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind
     """Sets the smallest weights to zero, and keeps them there through all later steps.
 
     `sparsity` is the share of zeros, of every layer or over all of them (`scope`); "auto" takes a
-    share per layer from its sensitivity. The pattern is "unstructured", "N:M" (of M neighbours
-    along a kernel's input, N stay), or "RxC" (blocks of R inputs by C outputs). With the schedule
-    "polynomial" the zeros come little by little while it trains, with "constant" all at once
-    before; `epochs = 0` trains not at all. The source teaches with `weight` of the loss. The
-    learning rate is 0.001 where none is given, whatever the model was compiled with.
+    share per layer from its sensitivity, `overall` of all weights (not given, 0.8). The pattern is
+    "unstructured", "N:M" (of M neighbours along a kernel's input, N stay), or "RxC" (blocks of R
+    inputs by C outputs). With the schedule "polynomial" the zeros come little by little while it
+    trains, with "constant" all at once before; `epochs = 0` trains not at all. The source teaches
+    with `weight` of the loss. The learning rate is 0.001 where none is given, whatever the model
+    was compiled with.
     """
 
     sparsity: Annotated[float, Meta(gt=0, lt=1)] | Literal["auto"]
+    overall: Annotated[float, Meta(gt=0, le=0.95)] | None = None
     schedule: Literal["constant", "polynomial"] = "polynomial"
     pattern: Annotated[str, Meta(pattern=r"^(unstructured|[1-9]\d?(:|x)[1-9]\d?)$(?!\n)")] = (
         "unstructured"

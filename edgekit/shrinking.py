@@ -63,7 +63,10 @@ def _recipes() -> Iterator[tuple[float, str]]:
     """Share of the channels and name of each recipe that goes by a ratio and ends in int8."""
     for name in recipe_files.names():
         steps = recipe_files.load(name).step
-        ratios = [step.ratio for step in steps if isinstance(step, ChannelsStep) and step.ratio]
+        ratios = [
+            step.ratio for step in steps
+            if isinstance(step, ChannelsStep) and isinstance(step.ratio, float)
+        ]  # fmt: skip
         last = steps[-1]
         if ratios and isinstance(last, QuantizeStep) and last.precision == "int8":
             yield ratios[0], name

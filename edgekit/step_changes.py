@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from edgekit import (
+    automatic_shares,
     channel_schedule,
     compression_state,
     compression_warnings,
@@ -19,7 +20,6 @@ from edgekit import (
     training_loop,
 )
 from edgekit.compression_state import Work
-from edgekit.errors import RecipeError
 from edgekit.manifest_types import Trained
 from edgekit.recipe_types import (
     ChannelsStep,
@@ -87,6 +87,7 @@ def _cut_channels(work: Work, step: ChannelsStep, name: str) -> dict[str, Any]:
     source = work.steps[0].detail
     made: list[dict[str, Any]] = []
     trainings: list[dict[str, Any]] = []
+    measured: list[dict[str, Any]] = []
     for iteration in range(1, step.iterations + 1):
         label = f"{name} {iteration}/{step.iterations}" if step.iterations > 1 else name
         if step.criterion == "taylor":
@@ -97,6 +98,9 @@ def _cut_channels(work: Work, step: ChannelsStep, name: str) -> dict[str, Any]:
         elif step.criterion == "reconstruction":
             work.progress(f"{label}: choosing channels, and adjusting what reads them")
         amount = channel_schedule.amount(step, iteration, source, work.worker.call("describe"))
+        if step.ratio == "auto":
+            amount["curves"] = automatic_shares.of_channels(work, step, label)
+            measured.append({"iteration": iteration, "curves": amount["curves"]})
         cut = work.worker.call(
             "apply_channels",
             criterion=step.criterion,
@@ -114,6 +118,8 @@ def _cut_channels(work: Work, step: ChannelsStep, name: str) -> dict[str, Any]:
     adjusted = step.criterion == "reconstruction"
     if not adjusted:
         merged |= _recalibrated(work)
+    if measured:
+        merged["sensitivity"] = automatic_shares.evidence(work, measured)
     return {**merged, "multiple": multiple, **({"training": trainings} if trainings else {})}
 
 
@@ -124,7 +130,8 @@ def _prune(work: Work, name: str, step: PruneStep) -> dict[str, Any]:
     """
     rate = step.learning_rate or prune_schedule.LEARNING_RATE
     step = msgspec.structs.replace(step, learning_rate=rate)
-    amount = {"sparsity": _sparsity(step), "pattern": step.pattern, "scope": step.scope}
+    sparsity, told = _sparsity(work, name, step)
+    amount = {"sparsity": sparsity, "pattern": step.pattern, "scope": step.scope}
     gradual = step.epochs > 0 and step.schedule == "polynomial"
     trained: dict[str, Any] = {}
     if gradual:
@@ -134,16 +141,17 @@ def _prune(work: Work, name: str, step: PruneStep) -> dict[str, Any]:
         made |= _recalibrated(work)
         trained = _trained(work, name, step) if step.epochs else {}
     compression_state.warn(work, *compression_warnings.of_values("prune", made["applied"]))
-    return made | trained
+    return made | told | trained
 
 
-def _sparsity(step: PruneStep) -> float | dict[str, float]:
-    """The share of zeros, of all layers or by layer."""
-    if step.sparsity == "auto":
-        raise RecipeError(
-            'sparsity = "auto" has no sensitivities to go by', "write a share, as sparsity = 0.8"
-        )
-    return step.sparsity
+def _sparsity(
+    work: Work, name: str, step: PruneStep
+) -> tuple[float | dict[str, float], dict[str, Any]]:
+    """The share of zeros, of all layers or by layer, and what it was chosen by."""
+    if step.sparsity != "auto":
+        return step.sparsity, {}
+    shares, evidence = automatic_shares.of_weights(work, step, name)
+    return shares, {"sensitivity": evidence}
 
 
 def _cluster(work: Work, name: str, step: ClusterStep) -> dict[str, Any]:

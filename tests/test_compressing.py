@@ -326,7 +326,7 @@ def test_reconstruction_without_samples_names_the_option(tmp_path, capsys):
     recipe.write_text(RECONSTRUCTED)
     line = ["compress", str(MODEL), "--recipe", str(recipe), "-o", str(tmp_path / "m.keras")]
     assert cli.main(line) == 2
-    assert "chooses channels by samples" in capsys.readouterr().err
+    assert "chooses by samples" in capsys.readouterr().err
 
 
 def test_reconstruction_needs_no_labels_and_then_states_no_accuracy(tmp_path):

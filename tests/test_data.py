@@ -155,6 +155,16 @@ def test_calibration_takes_200_samples_unless_told_and_all_if_there_are_fewer(
     assert len(opened(tmp_path, calib=15, test=9).calibration().x["in"]) == 15
 
 
+def test_a_sample_keeps_groups_together_and_is_within_its_limit(tmp_path: Path) -> None:
+    dataset = opened(tmp_path, calib=40, test=9)
+    y = dataset.sample("calib", 10, seed=1, group_size=4).y
+    assert y is not None
+    first, second = (y - 3000).reshape(2, 4)
+    for group in (first, second):
+        assert group[0] % 4 == 0
+        assert (np.diff(group) == 1).all()
+
+
 def test_every_calibration_sample_is_as_likely_as_any_other(tmp_path: Path) -> None:
     dataset = opened(tmp_path, calib=40, test=9)
     hits = np.zeros(40)

@@ -156,3 +156,10 @@ def test_the_difference_of_two_proportions_is_newcombes():
     first, second = intervals.wilson(56, 70), intervals.wilson(48, 80)
     found = intervals.difference_interval(56 / 70, first, 48 / 80, second)
     assert found == pytest.approx((0.0524, 0.3339), abs=5e-5)
+
+
+def test_holm_rejects_as_in_its_textbook_example() -> None:
+    # p = 0.005 ≤ 0.05/4 and 0.01 ≤ 0.05/3; 0.03 > 0.05/2 ends it, and 0.04 is not looked at.
+    assert intervals.holm([0.01, 0.04, 0.03, 0.005]) == [True, False, False, True]
+    assert intervals.holm([]) == []
+    assert intervals.holm([0.05]) == [True]

@@ -29,6 +29,7 @@ def test_a_recipe_says_what_its_file_says(tmp_path):
 
 
 CHANNELS = 'name = "a"\n[[step]]\nkind = "channels"\n'
+PRUNE = 'name = "a"\n[[step]]\nkind = "prune"\n'
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,18 @@ CHANNELS = 'name = "a"\n[[step]]\nkind = "channels"\n'
             CHANNELS + "ratio = 0.5\nmax_macs = 0.5",
             r"step\[0\] \(channels\) has ratio and max_macs",
         ),
+        (CHANNELS + 'ratio = "half"', "allowed: a number, auto"),
+        (CHANNELS + "ratio = 0.5\noverall = 0.5", 'has overall, which goes with ratio = "auto"'),
+        (
+            CHANNELS + 'ratio = "auto"\nmax_macs = 0.5\nmax_parameters = 0.5',
+            r"\(channels\) has ratio and max_macs and max_parameters",
+        ),
+        (CHANNELS + 'ratio = "auto"\nscope = "global"', r"a share per layer, and scope = .global"),
+        (CHANNELS + 'ratio = "auto"\noverall = 0.5\nmax_macs = 0.5', "overall and a budget"),
+        (CHANNELS + 'ratio = "auto"\noverall = 0.95', r"step\[0\]\.overall is 0\.95"),
+        (PRUNE + "sparsity = 0.5\noverall = 0.5", 'has overall, which goes with sparsity = "auto"'),
+        (PRUNE + 'sparsity = "auto"\nscope = "global"', "a share per layer, and scope"),
+        (PRUNE + 'sparsity = "auto"\npattern = "2:4"', "the pattern 2:4, which is a sparsity"),
         (CHANNELS + "max_macs = 1.5", r"step\[0\]\.max_macs is 1\.5"),
         (CHANNELS + "max_parameters = 0", r"step\[0\]\.max_parameters is 0"),
         (CHANNELS + "ratio = 0.5\niterations = 0", r"step\[0\]\.iterations is 0"),

@@ -107,6 +107,18 @@ def ordered(found: Sequence[Bundle], scope: Scope, multiple: int, most: float = 
     return Order(tuple(found), np.concatenate(owners)[order], multiple)
 
 
+def by_damage(found: Sequence[Bundle], damages: Sequence[Array]) -> Order:
+    """The order of removals by what each does to the output; see `sensitivity.per_channel`.
+
+    Args:
+        found: The bundles.
+        damages: Of each bundle's removals, rising; as many as may be made of it.
+    """
+    keys = np.concatenate([np.zeros(0), *damages])
+    owners = np.repeat(np.arange(len(found)), [one.size for one in damages])
+    return Order(tuple(found), owners[np.argsort(keys, kind="stable")])
+
+
 def share(order: Order, ratio: float, scope: Scope, whole: Sequence[int]) -> Array:
     """How many channels each bundle loses for a ratio: of every bundle, or of all together.
 

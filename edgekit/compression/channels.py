@@ -15,7 +15,7 @@ nothing trained or measured again, and needs no labels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,10 +29,11 @@ from edgekit.compression import (
     counting,
     importance,
     reconstruction,
+    sensitivity,
     slicing,
 )
 from edgekit.compression.channel_groups import Channels
-from edgekit.compression.channel_order import Order, Scope
+from edgekit.compression.channel_order import Bundle, Order, Scope
 from edgekit.compression.counting import Counter, Quantity
 from edgekit.compression.graph import Graph, Tensor
 from edgekit.compression.importance import Criterion
@@ -91,6 +92,7 @@ def prune_channels(
     taylor: Array | None = None,
     samples: reconstruction.Samples | None = None,
     whole: Mapping[str, int] | None = None,
+    curves: Mapping[str, sensitivity.Curve] | None = None,
 ) -> Pruning:
     """Removes channels in place, as many as exactly one of the first three arguments says.
 
@@ -106,6 +108,8 @@ def prune_channels(
         taylor: Importance per group from `taylor.importance`, where that is the criterion.
         samples: What "reconstruction" looks at; weights that read what goes are adjusted.
         whole: `Pruning.sizes` of the first of several cuts: a ratio is one of what was there then.
+        curves: What each bundle's loss does to the output, by `bundle_names`: how far each goes
+            is then chosen by `sensitivity`, and not by scope.
 
     Raises:
         UsageError: The ratio is not below 1 or is negative, or not exactly one amount is given.
@@ -114,23 +118,23 @@ def prune_channels(
     asked = _asked(ratio, max_macs, max_parameters)
     channels = channel_groups.of_graph(graph)
     counters = {name: counting.counter(graph, channels, name) for name in QUANTITIES}
-    norm: Criterion = "l1" if criterion == "reconstruction" else criterion
-    score = importance.from_weights(graph, channels, norm) if taylor is None else taylor
+    score = scores(graph, channels, criterion, taylor)
     if samples is not None and scope == "global":
         plain = _order(channels, score, scope, multiple)
         score = reconstruction.scores(graph, channels, plain, samples)
-    if criterion == "bn-scale":
-        _freeze(channels, np.isnan(score), "no batch normalization scales them: bn-scale is silent")
-    if isinstance(asked, Budget):
-        counter = counters[asked.quantity]
-        by_loss = taylor is not None or samples is not None
-        if by_loss and scope == "global":
-            score = score / np.maximum(counter.savings(channels), 1)
+    if curves is not None:
+        order = _by_damage(graph, channels, score, curves, _prices(counters, asked, channels))
+        order, scope = replace(order, multiple=multiple), "global"
+    elif isinstance(asked, Budget):
+        if (taylor is not None or samples is not None) and scope == "global":
+            score = score / _prices(counters, asked, channels)
         order = _order(channels, score, scope, multiple)
-        lost = _within(graph, channels, order, counter, asked)
     else:
         order = _order(channels, score, scope, multiple, asked)
-        then = [(whole or {}).get(name, 0) for name in _names(graph, order)]
+    if isinstance(asked, Budget):
+        lost = _within(graph, channels, order, counters[asked.quantity], asked)
+    else:
+        then = [(whole or {}).get(name, 0) for name in bundle_names(graph, order.bundles)]
         lost = channel_order.share(order, asked, scope, then)
     errors = None
     if samples is not None:
@@ -151,7 +155,7 @@ def _cut(
 ) -> Pruning:
     """Removes what was chosen, and says what the graph was and is."""
     sizes = [bundle.groups.size for bundle in order.bundles]
-    names = _names(graph, order)
+    names = bundle_names(graph, order.bundles)
     keep = order.keep(channels, lost)
     removed, kept = _report(graph, channels, ~keep, why)
     slicing.cut(graph, channels, keep)
@@ -170,12 +174,21 @@ def _cut(
     )
 
 
-def _names(graph: Graph, order: Order) -> list[str]:
+def bundle_names(graph: Graph, bundles: Sequence[Bundle]) -> list[str]:
     """What each bundle is known by, whatever was cut off it: the layers that make it."""
     return [
         "+".join(graph.layers[graph.calls[number].layer].name for number in bundle.makers)
-        for bundle in order.bundles
+        for bundle in bundles
     ]
+
+
+def scores(graph: Graph, channels: Channels, criterion: Criterion, taylor: Array | None) -> Array:
+    """Importance per group, as far as weights tell it; what "bn-scale" cannot rate is frozen."""
+    norm: Criterion = "l1" if criterion == "reconstruction" else criterion
+    score = importance.from_weights(graph, channels, norm) if taylor is None else taylor
+    if criterion == "bn-scale":
+        _freeze(channels, np.isnan(score), "no batch normalization scales them: bn-scale is silent")
+    return score
 
 
 def _freeze(channels: Channels, groups: Array, why: str) -> None:
@@ -238,6 +251,30 @@ def _order(
 ) -> Order:
     most = max(channel_order.MOST_LOST, ratio)
     return channel_order.ordered(channel_order.bundles(channels, score), scope, multiple, most)
+
+
+def _prices(
+    counters: Mapping[Quantity, Counter], asked: float | Budget, channels: Channels
+) -> Array:
+    """What each group saves of what is asked for: of a ratio's channels, one."""
+    if isinstance(asked, Budget):
+        return np.maximum(counters[asked.quantity].savings(channels), 1)
+    return np.ones(channels.total)
+
+
+def _by_damage(
+    graph: Graph,
+    channels: Channels,
+    score: Array,
+    curves: Mapping[str, sensitivity.Curve],
+    prices: Array,
+) -> Order:
+    found = channel_order.bundles(channels, score)
+    damages = [
+        sensitivity.per_channel(curves[name], bundle.groups.size) / prices[bundle.groups].mean()
+        for name, bundle in zip(bundle_names(graph, found), found, strict=True)
+    ]
+    return channel_order.by_damage(found, damages)
 
 
 def _within(

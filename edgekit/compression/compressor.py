@@ -13,18 +13,21 @@ from numpy.typing import NDArray
 
 from edgekit import chunks, keras_layers, keras_loading, loading
 from edgekit.compression import (
+    channel_changes,
     channels,
     clustering,
     drawing,
     explaining,
     graph,
     holding,
+    kernel_changes,
     pruning,
     quantizing,
     rebuilding,
     recalibration,
     reconstruction,
     saving,
+    sensitivity,
     simplify,
     students,
     taylor,
@@ -51,6 +54,7 @@ class Compressor(Source):
     _teacher: teaching.Teacher | None = None
     _held: Held = NOTHING
     _twin: Twin | None = None
+    _changes: kernel_changes.Kernels | channel_changes.ChannelBundles | None = None
 
     def open(self, path: str, trust: bool = False) -> dict[str, Any]:
         """Opens a model in place of the one before; see `Source.open`."""
@@ -154,6 +158,7 @@ class Compressor(Source):
         max_parameters: int | None = None,
         first: bool = True,
         seed: int = 0,
+        curves: dict[str, sensitivity.Curve] | None = None,
     ) -> dict[str, Any]:
         """Removes the least important channels; see `channels.prune_channels`.
 
@@ -176,7 +181,7 @@ class Compressor(Source):
         made = channels.prune_channels(
             taken, ratio, max_macs=max_macs, max_parameters=max_parameters, criterion=criterion,
             scope=scope, multiple=multiple, taylor=scores, samples=samples,
-            whole=None if first else self._sizes,
+            whole=None if first else self._sizes, curves=curves,
         )  # fmt: skip
         if first:
             self._sizes = made.sizes
@@ -220,6 +225,31 @@ class Compressor(Source):
         """What became of each layer, and what is held from now on."""
         plain: dict[str, Any] = msgspec.to_builtins({"applied": applied, "kept": kept})
         return {**plain, "held": self.held()}
+
+    def changeable_kernels(self) -> list[dict[str, Any]]:
+        """What `change_one` can then change; see `kernel_changes.Kernels.subjects`."""
+        self._changes = kernel_changes.Kernels(self._layers_of_model())
+        return self._changes.subjects()
+
+    def changeable_channels(self, criterion: Criterion) -> list[dict[str, Any]]:
+        """What `change_one` can then change; see `channel_changes.ChannelBundles.subjects`."""
+        scores = self._taylor[1] if criterion == "taylor" and self._taylor else None
+        model = self._layers_of_model()
+        self._changes = channel_changes.ChannelBundles(model, criterion, scores)
+        return self._changes.subjects()
+
+    def change_one(self, name: str, change: dict[str, Any], samples: str, outputs: str) -> None:
+        """Runs samples through the model while one layer is changed; see `Source.predict`.
+
+        Args:
+            name: One of the subjects of the last `changeable_…`.
+            change: `share` or `bits`, as their method `changed` takes them.
+            samples: A directory of `edgekit.chunks`.
+            outputs: The directory to write.
+        """
+        assert self._changes is not None, "changeable_kernels or changeable_channels comes first"
+        with self._changes.changed(name, **change):
+            self.predict(samples, outputs)
 
     def _unlabelled(self, seed: int) -> reconstruction.Samples:
         """Some training samples without their labels, as often as they are asked for."""
@@ -462,7 +492,7 @@ class Compressor(Source):
         model = self._model().model
         if model is None:
             raise ModelError(
-                "the model carries its computation only, and compress changes layers",
-                "compress the .keras or .h5 file that it was exported from",
+                "the model carries its computation only, and no layers that could be changed",
+                "name the .keras or .h5 file that it was exported from",
             )
         return model

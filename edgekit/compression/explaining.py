@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from edgekit import recipe_files
+from edgekit import channel_schedule, recipe_files
 from edgekit.compression import (
     channels,
     clustering,
@@ -101,9 +101,10 @@ def _channels(step: ChannelsStep, model: Any, setting: _Setting) -> Told:
     taken = graph.read(model)
     by_data = step.criterion in {"taylor", "reconstruction"}
     by_weights: Criterion = "l1" if by_data else step.criterion
+    ratio = channel_schedule.overall(step) if step.ratio == "auto" else step.ratio
     try:
         made = channels.prune_channels(
-            taken, step.ratio, max_macs=_number(step.max_macs),
+            taken, ratio, max_macs=_number(step.max_macs),
             max_parameters=_number(step.max_parameters), criterion=by_weights,
             scope=step.scope, multiple=setting.multiple,
         )  # fmt: skip
@@ -120,6 +121,11 @@ def _channels(step: ChannelsStep, model: Any, setting: _Setting) -> Told:
 
 
 def _channel_notes(step: ChannelsStep, multiple: int, by_weights: str) -> Iterator[str]:
+    if step.ratio == "auto":
+        yield (
+            "how many of each layer go is decided by its sensitivity on samples (edgekit inspect"
+            " --sensitivity); shown is the same share of each"
+        )
     if by_weights != step.criterion:
         which = "how many of each layer, and which," if step.scope == "global" else "which ones"
         yield f"{which} {step.criterion} decides on training data; shown is {by_weights}"
