@@ -25,6 +25,7 @@ from edgekit.compression import (
     students,
     taylor,
     teaching,
+    tfmot_keeping,
     training_session,
 )  # fmt: skip
 from edgekit.compression.channel_order import Scope
@@ -342,6 +343,16 @@ class Compressor(Source):
         if self._session is not None:
             self._session.end()
         self._functions = {}
+
+    def take_weights(self, path: str) -> None:
+        """Takes weights by layer that another engine has made of those of this model.
+
+        Args:
+            path: An .npz of `tfmot_keeping.write`.
+        """
+        taken = graph.read(self._layers_of_model())
+        tfmot_keeping.put(taken, tfmot_keeping.read(Path(path)))
+        self._replace(rebuilding.rebuild(taken))
 
     def save(self, path: str) -> None:
         """Writes the model as .keras; see `saving.save`."""
