@@ -53,6 +53,7 @@ class Quantizing:
         scheme = _Scheme(zeros=zeros, clusters=clusters)
         with tfmot.quantization.keras.quantize_scope():
             self.model = tfmot.quantization.keras.quantize_apply(annotated, scheme)
+        self._check(ruling)
         left = DECAY**steps
         self.notes = []
         if left > TOLD_SHARE:
@@ -105,6 +106,16 @@ class Quantizing:
                 found[name] = [weight for weight, _, _ in wrapper._weight_vars]
         return found
 
+    def _check(self, ruling: tfmot_rules.Ruling) -> None:
+        """TFMOT leaves layers out in silence."""
+        found = {
+            self._names[wrapper.layer.name] for wrapper in self._wrapped() if wrapper._weight_vars
+        }
+        wanted = {
+            name for name in ruling.treated if self._taken.layers[name].kind in tfmot_rules.WEIGHTED
+        }
+        assert found == wanted, f"TFMOT quantizes no kernel of {sorted(wanted - found)}"
+
     def _wrapped(self) -> Iterator[Any]:
         return (layer for layer in self.model.layers if hasattr(layer, "_weight_vars"))
 
@@ -118,6 +129,9 @@ class _Scheme(_DEFAULT):  # type: ignore[misc]
     def get_quantize_registry(self) -> Any:
         return _Registry(self._keeping)
 
+    def get_layout_transformer(self) -> Any:
+        return _Layout(super().get_layout_transformer(), self.get_quantize_registry())
+
     def _keeping(self) -> Any:
         combine = tfmot.experimental.combine
         if self._clusters:
@@ -125,6 +139,53 @@ class _Scheme(_DEFAULT):  # type: ignore[misc]
         if self._zeros:
             return combine.Default8BitPrunePreserveQuantizeScheme()
         return _DEFAULT()
+
+
+class _Layout:
+    """TFMOT's layout, with kernels quantized also where a layer ReLU follows.
+
+    There TFMOT means to leave out the quantization of what lies between the two, and leaves out
+    that of the kernel with it.
+    """
+
+    def __init__(self, inner: Any, registry: Any) -> None:
+        self._inner, self._registry = inner, registry
+
+    def apply(self, model: Any, configs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """The model as the layout wants it, and how each layer is quantized, by name."""
+        changed, made = self._inner.apply(model, configs)
+        for layer in changed.layers:
+            config = made.get(layer.name, {}).get("quantize_config")
+            nothing = type(config).__name__ == "NoOpQuantizeConfig"
+            if nothing and type(layer).__name__ in tfmot_rules.WEIGHTED:
+                own = self._registry.get_quantize_config(layer)
+                made[layer.name]["quantize_config"] = _KernelOnly(own)
+        return changed, made
+
+
+class _KernelOnly(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[misc]
+    """Another config, without what it does to activations."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def get_weights_and_quantizers(self, layer: Any) -> Any:
+        return self._inner.get_weights_and_quantizers(layer)
+
+    def set_quantize_weights(self, layer: Any, quantize_weights: Any) -> None:
+        self._inner.set_quantize_weights(layer, quantize_weights)
+
+    def get_activations_and_quantizers(self, layer: Any) -> Any:  # noqa: ARG002
+        return []
+
+    def set_quantize_activations(self, layer: Any, quantize_activations: Any) -> None:
+        pass
+
+    def get_output_quantizers(self, layer: Any) -> Any:  # noqa: ARG002
+        return []
+
+    def get_config(self) -> dict[str, Any]:
+        return {"inner": self._inner}
 
 
 class _Registry:

@@ -87,7 +87,9 @@ class _Replay:
             lambda value: values[value] if isinstance(value, Tensor) else value,
             (call.args, call.kwargs),
         )
-        kwargs = {key: value for key, value in kwargs.items() if value is not None}
+        # A recorded `training` says nothing in Keras 3 once a model is told; here it would be fixed.
+        dropped = {key for key, value in kwargs.items() if value is None} | {"training"}
+        kwargs = {key: value for key, value in kwargs.items() if key not in dropped}
         try:
             if layer.kind.startswith("ops."):
                 answer = self._operation(layer)(*args, **kwargs)

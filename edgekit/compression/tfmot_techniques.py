@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow_model_optimization as tfmot
 import tf_keras
 from numpy.typing import NDArray
+from tensorflow_model_optimization.python.core.clustering.keras.experimental import cluster
 
 from edgekit.compression import tfmot_rules
 from edgekit.compression.graph import Graph
@@ -127,7 +128,7 @@ class Clustering:
             count = tfmot_rules.clusters_of(source, step.clusters, zeros=zeros)
             if count < step.clusters:
                 capped.append(f"{name}: {count}")
-            return tfmot.clustering.keras.experimental.cluster.cluster_weights(
+            return cluster.cluster_weights(
                 layer, count, start,
                 preserve_sparsity=zeros and tfmot_rules.keeps_zeros(source),
             )  # fmt: skip
