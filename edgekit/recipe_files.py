@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from edgekit import hashing, struct_errors, toml_text
+from edgekit import hashing, struct_errors, tfmot_recipes, toml_text
 from edgekit.errors import RecipeError
 from edgekit.recipe_types import (
     ChannelsStep,
@@ -57,6 +57,7 @@ def load(name_or_path: str | Path) -> Recipe:
     for number, step in enumerate(recipe.step):
         if isinstance(step, ChannelsStep):
             _check_amount(step, number, where)
+        tfmot_recipes.check(step, number, where)
     planned = [at for at, step in enumerate(recipe.step) if isinstance(step, QuantizeStep)]
     if planned and planned != [len(recipe.step) - 1]:
         raise RecipeError(

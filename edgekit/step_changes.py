@@ -14,6 +14,7 @@ from edgekit import (
     compression_state,
     compression_warnings,
     recipe_files,
+    tfmot_recipes,
     tfmot_steps,
     training_loop,
 )
@@ -34,7 +35,7 @@ TAYLOR_SAMPLES = 1024
 
 def change(work: Work, step: RecipeStep, name: str) -> dict[str, Any]:
     """Carries one step out, and returns what there is to say of it in the manifest."""
-    if tfmot_steps.takes(step):
+    if tfmot_recipes.takes(step):
         return tfmot_steps.change(work, step, name)
     match step:
         case SimplifyStep():

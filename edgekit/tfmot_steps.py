@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import msgspec
 
@@ -24,18 +24,10 @@ from edgekit import (
 )
 from edgekit.compression_state import Work
 from edgekit.recipe_types import ClusterStep, PruneStep, QuantizeStep, RecipeStep
+from edgekit.tfmot_recipes import ENGINE, Step
 from edgekit.workers import Worker
 
-ENGINE = "tfmot"
 NAME = "TensorFlow Model Optimization"
-
-Step = PruneStep | ClusterStep | QuantizeStep
-"""The steps that have an engine."""
-
-
-def takes(step: RecipeStep) -> TypeGuard[Step]:
-    """Whether a step is one of TFMOT's."""
-    return isinstance(step, Step) and step.engine == ENGINE
 
 
 def change(work: Work, step: Step, name: str) -> dict[str, Any]:

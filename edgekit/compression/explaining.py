@@ -13,7 +13,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from edgekit.compression import channels, compile_config, graph, losses, rebuilding, simplify
+from edgekit import tfmot_recipes
+from edgekit.compression import (
+    channels,
+    compile_config,
+    graph,
+    losses,
+    rebuilding,
+    simplify,
+    tfmot_rules,
+)
 from edgekit.compression.compile_config import CompileConfig
 from edgekit.compression.importance import Criterion
 from edgekit.errors import ModelError
@@ -22,6 +31,7 @@ from edgekit.recipe_types import (
     ChannelsStep,
     DistillStep,
     FinetuneStep,
+    PruneStep,
     QuantizeStep,
     RecipeStep,
     Removal,
@@ -60,8 +70,11 @@ def explain(model: Any, steps: Sequence[RecipeStep], multiple: int, path: Path) 
         ModelError: The model is subclassed, or a layer cannot be rebuilt.
     """
     setting = _Setting(multiple, compile_config.read(path))
-    for step in steps:
-        told = _told(step, model, setting)
+    for number, step in enumerate(steps):
+        if tfmot_recipes.takes(step):
+            told = _by_tfmot(step, model, pruned=any(map(_prunes, steps[:number])))
+        else:
+            told = _told(step, model, setting)
         model = told.model
         yield told
 
@@ -164,6 +177,29 @@ def _unknown_features(step: DistillStep, model: Any) -> list[Finding]:
 def _quantize(step: QuantizeStep, model: Any, setting: _Setting) -> Told:
     del step, setting
     return Told(model, notes=["left to convert, by the rules of its target"])
+
+
+def _prunes(step: RecipeStep) -> bool:
+    return isinstance(step, PruneStep)
+
+
+def _by_tfmot(step: tfmot_recipes.Step, model: Any, *, pruned: bool) -> Told:
+    """What TFMOT treats, and what it leaves: in silence, or by refusing the whole model."""
+    taken = graph.read(model)
+    ruling = tfmot_rules.of_step(taken, step, zeros=pruned)
+    applies, stays = (
+        [
+            Removal(name, taken.layers[name].kind, None, None, why)
+            for name, why in found.items()
+            if why
+        ]
+        for found in (ruling.treated, ruling.left)
+    )
+    findings = (
+        [] if applies else [Finding(None, "TFMOT treats no layer of it", tfmot_rules.OWN_ENGINE)]
+    )
+    notes = ["done by TensorFlow Model Optimization in tf_keras, trained on labels alone"]
+    return Told(model, applies, stays, findings, notes)
 
 
 def _number(budget: float | None) -> int | None:

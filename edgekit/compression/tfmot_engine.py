@@ -27,7 +27,7 @@ from edgekit.compression import (
     training_data,
     training_state,
 )
-from edgekit.compression.tfmot_layers import OWN_ENGINE
+from edgekit.compression.tfmot_rules import OWN_ENGINE
 from edgekit.compression.tfmot_techniques import Technique
 from edgekit.errors import ModelError, one_line
 from edgekit.keras_loading import LOADER_ERRORS, Loaded

@@ -15,9 +15,8 @@ import numpy as np
 import tf_keras
 
 from edgekit.compression.graph import Layer
+from edgekit.compression.tfmot_rules import OWN_ENGINE
 from edgekit.errors import ModelError
-
-OWN_ENGINE = 'leave out engine = "tfmot": edgekit\'s own steps know this layer'
 
 _BASE_KEYS = frozenset({"name", "trainable"})
 _WITHOUT_EFFECT = frozenset({

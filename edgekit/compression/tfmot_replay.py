@@ -14,6 +14,7 @@ import tf_keras
 from edgekit import replay
 from edgekit.compression import rebuilding, tfmot_layers, tfmot_ops
 from edgekit.compression.graph import Call, Graph, Layer, Tensor, tensors
+from edgekit.compression.tfmot_rules import OWN_ENGINE
 from edgekit.errors import ModelError
 
 TOLERANCE = replay.TOLERANCE["float32"]
@@ -49,7 +50,7 @@ def replay_graph(taken: Graph, momentum: dict[str, float] | None = None) -> Repl
         raise ModelError(
             f"TFMOT works on tf_keras; rebuilt there, '{where}' differs by {difference:.2g} of its"
             f" largest value on {replay.PROBES} probe inputs",
-            tfmot_layers.OWN_ENGINE,
+            OWN_ENGINE,
         )
     return Replayed(model, {new: old for old, new in replayed.names.items()}, difference)
 
@@ -87,7 +88,7 @@ class _Replay:
             lambda value: values[value] if isinstance(value, Tensor) else value,
             (call.args, call.kwargs),
         )
-        # A recorded `training` says nothing in Keras 3 once a model is told; here it would be fixed.
+        # Keras 3 passes `training` on whatever was recorded; tf_keras would hold to the record.
         dropped = {key for key, value in kwargs.items() if value is None} | {"training"}
         kwargs = {key: value for key, value in kwargs.items() if key not in dropped}
         try:

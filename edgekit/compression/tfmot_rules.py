@@ -16,6 +16,8 @@ from edgekit.compression.graph import Graph, Layer, calls_by_layer, consumers, i
 from edgekit.compression.kernels import DEPTHWISE
 from edgekit.recipe_types import ClusterStep, PruneStep, QuantizeStep
 
+OWN_ENGINE = 'leave out engine = "tfmot": edgekit\'s own steps do without it'
+
 RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN"})
 PRUNED = RECURRENT | {
     "Conv1D", "Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose", "Dense", "Embedding",
