@@ -11,6 +11,9 @@ from edgekit import gains, printing
 from edgekit.inspect_types import RecipeFindings, StepFindings
 from edgekit.recipe_types import Removal
 
+TREATING = frozenset({"prune", "cluster", "quantize"})
+"""Kinds of steps that change a layer's weights, and take nothing out of the model."""
+
 _COLUMNS = (("layer", False), ("kind", False), ("", False), ("why", False))
 
 
@@ -39,7 +42,8 @@ def _step(number: int, step: StepFindings) -> RenderableType:
 
 def _rows(step: StepFindings) -> Iterator[printing.Row]:
     for one in step.applies:
-        yield one.layer, one.kind, f"goes: {_what(one)}", one.why
+        does = "treated" if step.kind in TREATING else f"goes: {_what(one)}"
+        yield one.layer, one.kind, does, one.why
     for one in step.stays:
         yield one.layer, one.kind, "stays", one.why
     for finding in step.findings:
