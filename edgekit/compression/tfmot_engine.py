@@ -6,6 +6,7 @@ a model comes here as a file, is replayed into tf_keras, and goes back as weight
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ class Engine(Source):
             source: The model's original file, for how it was compiled.
             directory: For augmented samples.
         """
+        tempfile.tempdir = str(Path(directory).parent)  # which goes with the staging directory
         self._data = training_data.reopen(
             Path(spooled), self._origin.inputs, preprocess,
             seed=seed, augment=augment, directory=Path(directory),

@@ -19,6 +19,8 @@ from edgekit.compression.tfmot_rules import OWN_ENGINE
 from edgekit.errors import ModelError
 
 _BASE_KEYS = frozenset({"name", "trainable"})
+_RECURRENT_KEYS = frozenset({"zero_output_for_mask"})
+"""What constructors of recurrent layers take without naming it."""
 _WITHOUT_EFFECT = frozenset({
     "dtype", "flash_attention", "key_shape", "quantization_config", "query_shape",
     "renorm_clipping", "renorm_momentum", "seed", "use_cudnn", "value_shape",
@@ -59,6 +61,7 @@ def _made(layer: str, kind: str, config: Config) -> Any:
     if layer_class is None:
         raise refusal(layer, kind, "has no equal there")
     accepted = set(inspect.signature(layer_class.__init__).parameters) | _BASE_KEYS
+    accepted |= _RECURRENT_KEYS if issubclass(layer_class, tf_keras.layers.RNN) else set()
     arguments: Config = {}
     for key, value in config.items():
         new = _RENAMED_KEYS.get((kind, key), key)

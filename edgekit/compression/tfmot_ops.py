@@ -71,6 +71,7 @@ _PLAIN: dict[str, Function] = {
     "Absolute": tf.abs, "Add": tf.add, "Divide": tf.divide, "Exp": tf.exp,
     "GetItem": lambda x, key: x[key], "Log": tf.math.log, "Matmul": tf.matmul,
     "Maximum": tf.maximum, "Minimum": tf.minimum, "Multiply": tf.multiply, "Negative": tf.negative,
+    "NotEqual": tf.not_equal,
     "Power": tf.pow, "Relu": tf.nn.relu, "Relu6": tf.nn.relu6, "Rsqrt": tf.math.rsqrt,
     "Sigmoid": tf.sigmoid, "Silu": tf.nn.silu, "Sqrt": tf.sqrt, "Square": tf.square,
     "Subtract": tf.subtract, "Tanh": tf.tanh, "TrueDivide": tf.divide,

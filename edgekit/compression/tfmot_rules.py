@@ -7,12 +7,20 @@ Imports neither TFMOT nor the old Keras.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgekit.compression.graph import Graph, Layer, calls_by_layer, consumers, inputs_of, outputs_of
+from edgekit.compression.graph import (
+    Array,
+    Graph,
+    Layer,
+    calls_by_layer,
+    consumers,
+    inputs_of,
+    outputs_of,
+)
 from edgekit.compression.kernels import DEPTHWISE
 from edgekit.recipe_types import ClusterStep, PruneStep, QuantizeStep
 
@@ -144,8 +152,21 @@ def _unprunable(layer: Layer, step: PruneStep) -> str | None:
         fewest = min(weight.shape[-2] for weight in found)
         if fewest < group:
             return f"it has {fewest} inputs, fewer than the {group} of the pattern {step.pattern}"
-    if "x" in step.pattern and axes != {2}:
-        return f"TFMOT's blocks take kernels of 2 axes, not {max(axes)}"
+    if "x" in step.pattern:
+        return _unblocked(found, step.pattern)
+    return None
+
+
+def _unblocked(found: Sequence[Array], pattern: str) -> str | None:
+    """Why kernels cannot be pruned in blocks of R inputs by C outputs."""
+    rows, columns = map(int, pattern.split("x"))
+    for weight in found:
+        if weight.ndim != 2:
+            return f"TFMOT's blocks take kernels of 2 axes, not {weight.ndim}"
+        if weight.shape[0] <= rows or weight.shape[1] <= columns:
+            return (
+                f"TFMOT needs more than one block of {pattern} each way, and it is {weight.shape}"
+            )
     return None
 
 

@@ -54,6 +54,14 @@ def saved(worker, tmp_path_factory):
     return write
 
 
+@pytest.fixture
+def run(worker, tmp_path):
+    """`run(model, step, **options)`; see `tfmot_cases.Cases.run`."""
+    return lambda model, step, **options: worker.call(
+        "run", model=model, step=step, place=str(tmp_path), **options
+    )
+
+
 def zeros(kernel):
     return float((np.asarray(kernel) == 0).mean())
 
@@ -75,9 +83,9 @@ def test_a_layer_that_is_another_in_tf_keras_is_named(worker):
         worker.call("difference", model="custom")
 
 
-def test_pruning_reaches_its_sparsity_in_every_layer_that_it_names(worker, saved, data):
+def test_pruning_reaches_its_sparsity_in_every_layer_that_it_names(run, saved, data):
     step = {"kind": "prune", "sparsity": 0.75, "engine": "tfmot"}
-    made = worker.call("run", model=saved("mixed"), step=step, data=data, epochs=2)
+    made = run(saved("mixed"), step, data=data, epochs=2)
     assert made["begun"]["left"] == {"depthwise": "TFMOT prunes no depthwise kernels"}
     treated = made["begun"]["treated"]
     assert set(treated) == {"conv", "point", "conv1d", "lstm", "classes"}
@@ -90,9 +98,9 @@ def test_pruning_reaches_its_sparsity_in_every_layer_that_it_names(worker, saved
     assert made["said"]["first_epoch"] == 1
 
 
-def test_patterns_hold_in_the_layers_that_they_fit(worker, saved):
+def test_patterns_hold_in_the_layers_that_they_fit(run, saved):
     step = {"kind": "prune", "sparsity": 0.5, "pattern": "1:4", "engine": "tfmot", "epochs": 0}
-    made = worker.call("run", model=saved("mixed"), step=step)
+    made = run(saved("mixed"), step)
     left = made["begun"]["left"]
     assert "takes kernels of 2 or 4 axes, not 3" in left["conv1d"]
     assert "1 inputs, fewer than the 4" in left["conv"]
@@ -100,22 +108,22 @@ def test_patterns_hold_in_the_layers_that_they_fit(worker, saved):
     groups = kernel.reshape(2, 4, 8)
     assert (np.count_nonzero(groups, axis=1) == 1).all()
     step["pattern"] = "2x4"
-    made = worker.call("run", model=saved("mixed"), step=step)
-    assert set(made["begun"]["treated"]) == {"lstm", "classes"}
+    made = run(saved("mixed"), step)
+    assert set(made["begun"]["treated"]) == {"lstm"}
+    assert "more than one block of 2x4 each way" in made["begun"]["left"]["classes"]
     blocks = np.asarray(made["after"]["lstm.0"]).reshape(4, 2, 6, 4).transpose(0, 2, 1, 3)
     counts = np.count_nonzero(blocks.reshape(24, 8), axis=1)
     assert sorted(set(counts.tolist())) == [0, 8]
     assert (counts == 0).mean() == pytest.approx(0.5)
 
 
-def test_clusters_are_at_most_as_many_as_asked_and_zeros_stay(worker, saved, data, tmp_path):
+def test_clusters_are_at_most_as_many_as_asked_and_zeros_stay(run, saved, data, tmp_path):
     pruned = str(tmp_path / "pruned.keras")
     step = {"kind": "prune", "sparsity": 0.5, "engine": "tfmot", "epochs": 0}
-    worker.call("run", model=saved("mixed"), step=step, output=pruned)
-    made = worker.call(
-        "run", model=pruned, step={"kind": "cluster", "clusters": 16, "engine": "tfmot"},
-        data=data, epochs=1, held={"zeros": True, "clusters": None}, random=False,
-    )  # fmt: skip
+    run(saved("mixed"), step, output=pruned)
+    step = {"kind": "cluster", "clusters": 16, "engine": "tfmot"}
+    held = {"zeros": True, "clusters": None}
+    made = run(pruned, step, data=data, epochs=1, held=held, random=False)
     assert set(made["begun"]["left"]) == {"depthwise"}
     # Nine of the eighteen weights of `classes` are zero: nine others and zero are ten values.
     assert "classes: 10" in " ".join(made["said"]["notes"])
@@ -126,9 +134,9 @@ def test_clusters_are_at_most_as_many_as_asked_and_zeros_stay(worker, saved, dat
     assert made["difference"] < 1e-5
 
 
-def test_quantization_leaves_what_tfmot_refuses_and_puts_the_rest_on_a_grid(worker, saved, data):
+def test_quantization_leaves_what_tfmot_refuses_and_puts_the_rest_on_a_grid(run, saved, data):
     step = {"kind": "quantize", "mode": "qat", "engine": "tfmot"}
-    made = worker.call("run", model=saved("mixed"), step=step, data=data, epochs=1)
+    made = run(saved("mixed"), step, data=data, epochs=1)
     refused = "stays float: TFMOT does not quantize this kind of layer"
     assert made["begun"]["left"] == {"conv1d": refused, "lstm": refused}
     assert made["finished"]["float_layers"] == ["conv1d", "lstm"]
@@ -142,9 +150,9 @@ def test_quantization_leaves_what_tfmot_refuses_and_puts_the_rest_on_a_grid(work
     assert "start at ±6" in " ".join(made["said"]["notes"])
 
 
-def test_a_kernel_before_a_relu_layer_is_quantized(worker, saved, data):
+def test_a_kernel_before_a_relu_layer_is_quantized(run, saved, data):
     step = {"kind": "quantize", "mode": "qat", "engine": "tfmot"}
-    made = worker.call("run", model=saved("plain"), step=step, data=data, epochs=1)
+    made = run(saved("plain"), step, data=data, epochs=1)
     assert made["begun"]["left"] == {}
     on_grid(made["after"]["conv.0"], axes=(0, 1, 2))
     on_grid(made["after"]["second.0"], axes=(0, 1, 2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import keras
@@ -82,12 +81,9 @@ class Cases:
             "quantize": sorted(tfmot_rules.QUANTIZED),
         }
 
-    def run(self, model, step, data=None, held=None, epochs=0, output=None, random=True):
+    def run(self, model, step, place, data=None, held=None, epochs=0, output=None, random=True):
         """One step, driven as the main process does; weights before and after, by layer."""
-        with tempfile.TemporaryDirectory() as name:
-            return self._run(Path(name), model, step, data, held or HELD, epochs, output, random)
-
-    def _run(self, place, model, step, data, held, epochs, output, random):
+        place = Path(place)
         compressor, engine = Compressor(), Engine()
         compressor.open(model)
         if random:
@@ -95,7 +91,7 @@ class Cases:
         compressor.begin()
         before = kernels(compressor._model().model)
         compressor.save(str(place / "before.keras"))
-        begun = engine.begin(str(place / "before.keras"), step, held, False)
+        begun = engine.begin(str(place / "before.keras"), step, held or HELD, False)
         said = {"notes": [], "first_epoch": 0}
         if epochs:
             compressor.load_training(data, "none", 0, 1, None, str(place / "spool"))
@@ -105,7 +101,6 @@ class Cases:
                 state = engine.advance(60.0)
                 assert state["epoch_done"], state
             engine.keep()
-            engine.advance  # noqa: B018 the method that a further epoch would call
             engine.restore()
             engine.end_training()
         else:
