@@ -22,7 +22,9 @@ from edgekit import (
     metric_names,
     preprocess_names,
     recipe_files,
+    registry,
     spec_hashes,
+    tfmot_recipes,
     user_code,
 )
 from edgekit.errors import ConversionError, ModelError, UsageError
@@ -97,11 +99,14 @@ def resolve(asked: Request) -> CompressionPlan:
         RecipeError, ProfileError: The recipe or target is unknown or invalid.
         ConversionError: The target does not run what the recipe plans.
         DataError: A file of the user's own functions does not exist.
+        MissingExtra: The engine that the recipe names is not installed.
         ModelError: A model file is not readable, not safe, or holds no Keras layers.
     """
     output = _output(asked)
     recipe = recipe_files.load(asked.recipe)
     _check_options(asked, recipe)
+    if any(map(tfmot_recipes.takes, recipe.step)):
+        registry.engine_reference(tfmot_recipes.ENGINE)
     profile = hardware.load(asked.target) if asked.target else None
     planned = next((one.precision for one in recipe.step if isinstance(one, QuantizeStep)), None)
     _check_target(planned, profile, recipe)

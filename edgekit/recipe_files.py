@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from edgekit import hashing, struct_errors, toml_text
+from edgekit import hashing, struct_errors, tfmot_recipes, toml_text
 from edgekit.errors import RecipeError
 from edgekit.recipe_types import (
     ChannelsStep,
@@ -68,6 +68,7 @@ def load(name_or_path: str | Path) -> Recipe:
             _check_quantize(step, number, where)
         if isinstance(step, ChannelsStep | PruneStep):
             _check_auto(step, number, where)
+        tfmot_recipes.check(step, number, where)
     _check_order(recipe, where)
     planned = [at for at, step in enumerate(recipe.step) if isinstance(step, QuantizeStep)]
     if planned and planned != [len(recipe.step) - 1]:

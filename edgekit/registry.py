@@ -110,6 +110,14 @@ SOURCES = {
 EXPORTERS = {"onnx": Backend("edgekit.onnx_export", "onnx", ("onnx", "tf2onnx"))}
 """What writes a loaded Keras model in a form that needs more than TensorFlow."""
 
+ENGINES = {
+    "tfmot": Backend(
+        "edgekit.compression.tfmot_engine", "tfmot",
+        ("tensorflow", "tf_keras", "tensorflow_model_optimization"),
+    ),
+}  # fmt: skip
+"""What carries steps of a recipe out in place of edgekit's own code."""
+
 RUNTIMES = {
     "litert": Backend("edgekit.targets.runner.litert", None, ("ai_edge_litert",)),
     "openvino": Backend("edgekit.targets.runner.openvino", "openvino", ("openvino",)),
@@ -142,6 +150,7 @@ _GROUPS = {
     "converter": (CONVERTERS, "edgekit.converters"),
     "source": (SOURCES, None),
     "exporter": (EXPORTERS, None),
+    "engine": (ENGINES, None),
     "runtime": (RUNTIMES, None),
     "layer reader": (LAYERS, None),
     "target": (TARGETS, "edgekit.targets"),
@@ -217,6 +226,15 @@ def emitter(name: str) -> Emitter:
 def source_reference(name: str) -> str:
     """`module:Class` of what reads models of a format family: keras, tflite or onnx."""
     return _reference("source", name, "Source")
+
+
+def engine_reference(name: str) -> str:
+    """`module:Class` of another engine for steps of a recipe, to run in a worker of its own.
+
+    Raises:
+        MissingExtra: It is not installed.
+    """
+    return _reference("engine", name, "Engine")
 
 
 def layers_reference(name: str) -> str:

@@ -167,28 +167,46 @@ def _input(tensor: Any, name: str) -> Any:
 
 
 def _compare(legacy: Any, rebuilt: Any) -> float:
-    """The largest relative difference, over what is compared, on probe inputs.
+    """The largest relative difference of a replayed model.
+
+    Raises:
+        ModelError: It is above the tolerance of the old model's precision.
+    """
+    difference, where = largest_difference(legacy, rebuilt)
+    if not difference <= TOLERANCE.get(_policy(legacy), TOLERANCE["float32"]):
+        raise ModelError(
+            f"replayed into Keras 3, '{where}' differs by {difference:.2g} of its largest value on"
+            f" {PROBES} probe inputs",
+            replay_config.EXPORT_FIX,
+        )
+    return difference
+
+
+def largest_difference(legacy: Any, current: Any) -> tuple[float, str]:
+    """How far two models of both generations are apart on probe inputs, and where.
 
     Compared are the outputs, and what goes into the layers that make them: a saturated softmax
     would hide any difference.
+
+    Args:
+        legacy: A tf_keras model.
+        current: One of Keras 3 with the same inputs and outputs.
+
+    Returns:
+        The largest difference, relative to the largest magnitude of what it is found in.
     """
     observed = [*legacy.outputs, *_before(legacy.outputs)]
-    observed_new = [*rebuilt.outputs, *_before(rebuilt.outputs)]
+    observed_new = [*current.outputs, *_before(current.outputs)]
     probes = _probes(legacy)
     old = tf_keras.Model(legacy.inputs, observed)(probes, training=False)
-    new = keras.Model(rebuilt.inputs, observed_new)(probes, training=False)
+    new = keras.Model(current.inputs, observed_new)(probes, training=False)
     names = [*legacy.output_names, *(f"a value before {name}" for name in legacy.output_names)]
-    worst = 0.0
+    worst, where = 0.0, names[0]
     for index, (expected, actual) in enumerate(zip(old, new, strict=True)):
         difference = _difference(np.asarray(expected), np.asarray(actual))
-        if not difference <= TOLERANCE.get(_policy(legacy), TOLERANCE["float32"]):
-            raise ModelError(
-                f"replayed into Keras 3, '{names[min(index, len(names) - 1)]}' differs by"
-                f" {difference:.2g} of its largest value on {PROBES} probe inputs",
-                replay_config.EXPORT_FIX,
-            )
-        worst = max(worst, difference)
-    return worst
+        if not difference <= worst:
+            worst, where = difference, names[min(index, len(names) - 1)]
+    return worst, where
 
 
 def _before(outputs: Any) -> list[Any]:

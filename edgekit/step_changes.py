@@ -17,6 +17,8 @@ from edgekit import (
     prune_schedule,
     quantize_changes,
     recipe_files,
+    tfmot_recipes,
+    tfmot_steps,
     training_loop,
 )
 from edgekit.compression_state import Work
@@ -39,21 +41,28 @@ TAYLOR_SAMPLES = 1024
 
 def change(work: Work, step: RecipeStep, name: str) -> dict[str, Any]:
     """Carries one step out, and returns what there is to say of it in the manifest."""
+    if tfmot_recipes.takes(step):
+        return tfmot_steps.change(work, step, name)
     match step:
         case SimplifyStep():
             return _simplify(work, step)
         case ChannelsStep():
             return _cut_channels(work, step, name)
-        case FinetuneStep() | DistillStep():
-            return _trained(work, name, step)
         case PruneStep():
             return _prune(work, name, step)
         case ClusterStep():
             return _cluster(work, name, step)
-        case QuantizeStep(mode="qat"):
-            with quantize_changes.twin(work, step, name) as detail:
-                return detail | _trained(work, name, step)
-    raise AssertionError(f"no rule for a step {recipe_files.kind(step)}")
+        case FinetuneStep() | DistillStep() | QuantizeStep():
+            return _changed_by_training(work, name, step)
+
+
+def _changed_by_training(
+    work: Work, name: str, step: FinetuneStep | DistillStep | QuantizeStep
+) -> dict[str, Any]:
+    if not isinstance(step, QuantizeStep):
+        return _trained(work, name, step)
+    with quantize_changes.twin(work, step, name) as detail:
+        return detail | _trained(work, name, step)
 
 
 def _simplify(work: Work, step: SimplifyStep) -> dict[str, Any]:

@@ -57,21 +57,24 @@ def train(worker: Worker, session: Session) -> Trained:
         session.progress(f"{session.name}: {note}")
     if session.settings["distill"] is not None:
         _prepare_teacher(worker, session)
+    first = max(session.earliest, started.get("first_epoch", 0))
     before = session.judge()
     worker.call("keep")
     history = [EpochRecord(0, None, before)]
     stopped: Stopped = "epochs"
     failed_at = None
     for epoch in range(1, session.epochs + 1):
-        state = _epoch(worker, session, epoch, history)
+        state = _epoch(worker, session, epoch, _best(history, first))
         if state["failed_at"] is not None:
             stopped, failed_at = "not finite", int(state["failed_at"])
             break
-        history.append(EpochRecord(epoch, float(state["loss"]), session.judge()))
-        if _best(history, session).epoch == epoch:
+        record = EpochRecord(epoch, float(state["loss"]), session.judge())
+        history.append(record)
+        best = _best(history, first)
+        if best is record:
             worker.call("keep")
-        session.progress(f"{session.name}: {_line(history, session)}")
-        if session.patience and epoch - _best(history, session).epoch >= session.patience:
+        session.progress(f"{session.name}: {_line(record, best, session.epochs)}")
+        if session.patience and epoch - best.epoch >= session.patience:
             stopped = "patience"
             break
     worker.call("restore")
@@ -81,7 +84,7 @@ def train(worker: Worker, session: Session) -> Trained:
         learning_rate=started["learning_rate"],
         batch_size=started["batch_size"],
         steps_per_epoch=started["steps_per_epoch"],
-        best_epoch=_best(history, session).epoch,
+        best_epoch=_best(history, first).epoch,
         stopped=stopped,
         failed_at_step=failed_at,
         history=tuple(history),
@@ -98,11 +101,9 @@ def _prepare_teacher(worker: Worker, session: Session) -> None:
         session.bar(done / total, f"{session.name}: the teacher answers, {done}/{total} samples")
 
 
-def _epoch(
-    worker: Worker, session: Session, epoch: int, history: list[EpochRecord]
-) -> dict[str, Any]:
-    best = _best(history, session).accuracy
-    shown = f"best {best.metric} {units.metric(best.metric, best.value)}"
+def _epoch(worker: Worker, session: Session, epoch: int, best: EpochRecord) -> dict[str, Any]:
+    accuracy = best.accuracy
+    shown = f"best {accuracy.metric} {units.metric(accuracy.metric, accuracy.value)}"
     while True:
         state: dict[str, Any] = worker.call("advance", limit_s=CALL_S)
         if state["epoch_done"] or state["failed_at"] is not None:
@@ -113,24 +114,23 @@ def _epoch(
         )
 
 
-def _best(history: list[EpochRecord], session: Session) -> EpochRecord:
+def _best(history: list[EpochRecord], first: int) -> EpochRecord:
     """The latest of the best epochs: of equals, the one that was trained longest.
 
-    As long as no epoch may be kept, it is the last.
+    Epochs before `first` do not count, since the model was not yet what the step makes of it;
+    until then the last one is the best.
     """
-    allowed = [one for one in history if one.epoch >= session.earliest] or history[-1:]
-    best = allowed[0]
-    for record in allowed[1:]:
+    best, *others = history[first:] or history[-1:]
+    for record in others:
         if metrics.drop(best.accuracy, record.accuracy) <= 0:
             best = record
     return best
 
 
-def _line(history: list[EpochRecord], session: Session) -> str:
-    last, best = history[-1], _best(history, session)
+def _line(last: EpochRecord, best: EpochRecord, epochs: int) -> str:
     name = last.accuracy.metric
     return (
-        f"epoch {last.epoch}/{session.epochs}, loss {last.loss:.4g},"
+        f"epoch {last.epoch}/{epochs}, loss {last.loss:.4g},"
         f" {name} {units.metric(name, last.accuracy.value)}"
         f" (best {units.metric(name, best.accuracy.value)}, epoch {best.epoch})"
     )

@@ -32,6 +32,17 @@ class Cases:
         """The layers of a model."""
         return [type(layer).__name__ for layer in keras.saving.load_model(path).layers]
 
+    def names(self, path: str) -> list[str]:
+        """What the layers of a model are called."""
+        return [layer.name for layer in keras.saving.load_model(path).layers]
+
+    def kernels(self, path: str) -> dict[str, list]:
+        """The kernels of a model by layer."""
+        layers = keras.saving.load_model(path).layers
+        return {
+            one.name: np.asarray(one.kernel).tolist() for one in layers if hasattr(one, "kernel")
+        }
+
     def top1(self, path: str, data: str, role: str) -> float:
         """Accuracy, by Keras alone."""
         with np.load(data) as stored:

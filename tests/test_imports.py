@@ -13,6 +13,7 @@ from edgekit.cli import COMMANDS
 FRAMEWORKS = (
     "keras", "tf_keras", "tensorflow", "openvino", "nncf", "onnx", "onnxruntime", "tf2onnx",
     "litert_quantizer", "ai_edge_litert", "h5py", "sklearn", "scipy", "PIL", "tensorrt",
+    "tensorflow_model_optimization",
 )  # fmt: skip
 HELP_MAY_LOAD = {"click", "edgekit"}
 """Beyond the standard library."""

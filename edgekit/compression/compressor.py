@@ -32,6 +32,7 @@ from edgekit.compression import (
     students,
     taylor,
     teaching,
+    tfmot_keeping,
     training_session,
 )  # fmt: skip
 from edgekit.compression.channel_order import Scope
@@ -471,6 +472,23 @@ class Compressor(Source):
         self._twin.put_on_grid()
         found: dict[str, Any] = msgspec.to_builtins(quantizing.record(self._twin, mode))
         return found
+
+    def take_weights(self, path: str, zeros: bool, clusters: int | None) -> dict[str, Any]:
+        """Takes weights by layer that another engine has made of those of this model.
+
+        Args:
+            path: An .npz of `tfmot_keeping.write`.
+            zeros: Whether zeros are to be held from now on.
+            clusters: How many values a kernel has that are to be held, or None.
+
+        Returns:
+            `held`: see `held`.
+        """
+        taken = graph.read(self._layers_of_model())
+        tfmot_keeping.put(taken, tfmot_keeping.read(Path(path)))
+        self._replace(rebuilding.rebuild(taken))
+        self._held = Held(zeros=zeros or self._held.zeros, clusters=clusters or self._held.clusters)
+        return {"held": self.held()}
 
     def save(self, path: str) -> None:
         """Writes the model as .keras; see `saving.save`."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from edgekit import channel_schedule, recipe_files
+from edgekit import channel_schedule, recipe_files, tfmot_recipes
 from edgekit.compression import (
     channels,
     clustering,
@@ -26,6 +26,7 @@ from edgekit.compression import (
     quantizing,
     rebuilding,
     simplify,
+    tfmot_rules,
 )
 from edgekit.compression.compile_config import CompileConfig
 from edgekit.compression.importance import Criterion
@@ -76,8 +77,11 @@ def explain(model: Any, steps: Sequence[RecipeStep], multiple: int, path: Path) 
         ModelError: The model is subclassed, or a layer cannot be rebuilt.
     """
     setting = _Setting(multiple, compile_config.read(path), recipe_files.plans_int8(steps))
-    for step in steps:
-        told = _told(step, model, setting)
+    for number, step in enumerate(steps):
+        if tfmot_recipes.takes(step):
+            told = _by_tfmot(step, model, pruned=any(map(_prunes, steps[:number])))
+        else:
+            told = _told(step, model, setting)
         model = told.model
         yield told
 
@@ -247,6 +251,29 @@ def _quantize(step: QuantizeStep, model: Any, setting: _Setting) -> Told:
         f" {sum(site.limits is None for site in found.sites())} activations have ranges"
     )
     return Told(model, applies, stays, notes=[note])
+
+
+def _prunes(step: RecipeStep) -> bool:
+    return isinstance(step, PruneStep)
+
+
+def _by_tfmot(step: tfmot_recipes.Step, model: Any, *, pruned: bool) -> Told:
+    """What TFMOT treats, and what it leaves: in silence, or by refusing the whole model."""
+    taken = graph.read(model)
+    ruling = tfmot_rules.of_step(taken, step, zeros=pruned)
+    applies, stays = (
+        [
+            Removal(name, taken.layers[name].kind, None, None, why)
+            for name, why in found.items()
+            if why
+        ]
+        for found in (ruling.treated, ruling.left)
+    )
+    findings = (
+        [] if applies else [Finding(None, "TFMOT treats no layer of it", tfmot_rules.OWN_ENGINE)]
+    )
+    notes = ["done by TensorFlow Model Optimization in tf_keras, trained on labels alone"]
+    return Told(model, applies, stays, findings, notes)
 
 
 def _number(budget: float | None) -> int | None:

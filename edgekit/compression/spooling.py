@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +19,7 @@ from edgekit.errors import DataError
 from edgekit.types import Batch
 
 Array = NDArray[Any]
+INDEX = "index.json"
 _CHUNK_SAMPLES = 256
 
 
@@ -41,6 +43,15 @@ class Spooled:
     count: int
     x: dict[str, Column]
     y: Array | None
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    """One array's file: whose it is (None: the labels), and how it is written and read."""
+
+    name: str | None
+    shape: tuple[int, ...]
+    stored: str
+    dtype: str
 
 
 class Spool:
@@ -81,9 +92,33 @@ class Spool:
     def finish(self) -> Spooled:
         """What was written, to be read."""
         columns = [column.mapped() for column in self._columns]
+        self._write_index(columns)
         y = columns.pop().stored if self._labelled else None
         self.spooled = Spooled(self.done, dict(zip(self._names, columns, strict=True)), y)
         return self.spooled
+
+    def _write_index(self, columns: list[Column]) -> None:
+        """What another process has to know to read the files; see `reopen`."""
+        names = [*self._names, *([None] if self._labelled else [])]
+        stored = [
+            _Stored(name, one.stored.shape, one.stored.dtype.str, one.dtype.str)
+            for name, one in zip(names, columns, strict=True)
+        ]
+        (self._directory / INDEX).write_bytes(msgspec.json.encode(stored))
+
+
+def reopen(directory: Path) -> Spooled:
+    """What a finished spool holds, in whichever process."""
+    index = msgspec.json.decode((directory / INDEX).read_bytes(), type=list[_Stored])
+    x: dict[str, Column] = {}
+    y = None
+    for place, one in enumerate(index):
+        array = np.memmap(directory / f"{place}.raw", np.dtype(one.stored), "r", shape=one.shape)
+        if one.name is None:
+            y = array
+        else:
+            x[one.name] = Column(array, np.dtype(one.dtype))
+    return Spooled(index[0].shape[0], x, y)
 
 
 class _Writer:

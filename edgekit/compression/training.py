@@ -180,33 +180,22 @@ def make_deterministic(seed: int) -> None:
     keras.utils.set_random_seed(seed)
 
 
-class Trainer:
-    """One training of the open model, from `plan` to `end`."""
+class Passes:
+    """Epochs over training data, in slices of time; what a step does comes from outside."""
 
     def __init__(
         self,
-        student: Loaded,
         data: TrainingData,
-        objective: Objective,
         settings: Settings,
+        function: Callable[..., tuple[Any, Any]],
         *,
+        taught: Callable[[int, Array], Array | None] | None = None,
         target_input: int | None,
-        distilling: bool,
         constraints: Sequence[Constraint] = (),
     ) -> None:
-        self._data, self._objective, self.settings = data, objective, settings
-        self._constraints = constraints
-        self._target_input = target_input
-        self._altered = Altered(
-            student.model,
-            steps_per_epoch=settings.steps_per_epoch,
-            seed=settings.seed,
-            distilling=distilling,
-        )
-        self.notes = self._altered.notes
-        self._optimizer = keras.optimizers.Adam(_schedule(settings))
-        self._optimizer.build(objective.variables)
-        self._function = _step(student.model, objective, self._optimizer, constraints)
+        self._data, self.settings = data, settings
+        self._function, self._taught = function, taught
+        self._target_input, self._constraints = target_input, constraints
         self._epoch = self._step = 0
         self._order: Array | None = None
         self._losses: list[float] = []
@@ -240,17 +229,13 @@ class Trainer:
             self._epoch, self._step, self._order, self._losses = self._epoch + 1, 0, None, []
         return progress
 
-    def end(self) -> None:
-        """Puts back what training changed besides the weights."""
-        self._altered.put_back()
-
     def _train(self, view: int) -> bool:
         """One step; False where it failed."""
         numbers = self._numbers()
         inputs, y = self._data.batch(view, numbers)
         if self._target_input is not None:
             y = inputs[self._target_input]
-        taught = self._objective.taught(view, numbers)
+        taught = self._taught(view, numbers) if self._taught else None
         done = self._epoch * self.settings.steps_per_epoch + self._step
         for constraint in self._constraints:
             constraint.before(done, self.settings.epochs * self.settings.steps_per_epoch)
@@ -283,15 +268,57 @@ class Trainer:
         return numbers
 
 
+class Trainer(Passes):
+    """One training of the open model, from `plan` to `end`."""
+
+    def __init__(
+        self,
+        student: Loaded,
+        data: TrainingData,
+        objective: Objective,
+        settings: Settings,
+        *,
+        target_input: int | None,
+        distilling: bool,
+        constraints: Sequence[Constraint] = (),
+    ) -> None:
+        self._altered = Altered(
+            student.model,
+            steps_per_epoch=settings.steps_per_epoch,
+            seed=settings.seed,
+            distilling=distilling,
+        )
+        self.notes = self._altered.notes
+        self._optimizer = keras.optimizers.Adam(_schedule(settings))
+        self._optimizer.build(objective.variables)
+        super().__init__(
+            data,
+            settings,
+            _step(student.model, objective, self._optimizer, constraints),
+            taught=objective.taught,
+            target_input=target_input,
+            constraints=constraints,
+        )
+
+    def end(self) -> None:
+        """Puts back what training changed besides the weights."""
+        self._altered.put_back()
+
+
 def _schedule(settings: Settings) -> Any:
+    return keras.optimizers.schedules.CosineDecay(**schedule(settings))
+
+
+def schedule(settings: Settings) -> dict[str, Any]:
+    """The learning rate over all steps, as either generation's CosineDecay takes it."""
     steps = settings.epochs * settings.steps_per_epoch
     warm = min(steps // 2, max(math.ceil(WARM_UP_SHARE * steps), WARM_UP_STEPS))
-    return keras.optimizers.schedules.CosineDecay(
-        settings.learning_rate / (warm + 1),
-        decay_steps=max(1, steps - warm),
-        warmup_target=settings.learning_rate,
-        warmup_steps=warm,
-    )
+    return {
+        "initial_learning_rate": settings.learning_rate / (warm + 1),
+        "decay_steps": max(1, steps - warm),
+        "warmup_target": settings.learning_rate,
+        "warmup_steps": warm,
+    }
 
 
 def _step(

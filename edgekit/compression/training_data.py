@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit import preprocessing, user_code
+from edgekit import preprocess_names, preprocessing, user_code
+from edgekit.compression import spooling
 from edgekit.compression.spooling import Spool, Spooled
 from edgekit.data import Dataset
 from edgekit.data_checks import check_dtype, check_finite, fit, shape_text
@@ -27,6 +28,9 @@ Array = NDArray[Any]
 
 VIEWS = 4
 """Differently augmented versions of each sample; epoch e sees view e % VIEWS."""
+
+SPOOL = "train"
+"""The folder of the samples as they are, beside those of the views."""
 
 BLOCK_SAMPLES = 256
 """Consecutive samples that are augmented together."""
@@ -166,11 +170,36 @@ def spool(
             cannot be loaded.
     """
     function = user_code.load(augment) if augment else None
-    kept = Spool(directory / "train")
+    kept = Spool(directory / SPOOL)
     for batch in dataset.raw().batches(role, BLOCK_SAMPLES):
         kept.write(batch)
     spooled = kept.finish()
     return TrainingData(spooled, dataset.inputs, dataset.preprocess, seed, function, directory)
+
+
+def reopen(
+    spooled: Path,
+    inputs: tuple[TensorSpec, ...],
+    preprocess: str,
+    *,
+    seed: int,
+    augment: str | None,
+    directory: Path,
+) -> TrainingData:
+    """The samples that another process has spooled.
+
+    Args:
+        spooled: The directory that `spool` was given there.
+        inputs: The model's.
+        preprocess: The value of `--preprocess`.
+        seed: Of the augmentation.
+        augment: See `spool`.
+        directory: For this process's own augmented views.
+    """
+    function = user_code.load(augment) if augment else None
+    prepared = preprocess_names.parse(preprocess)
+    raw = spooling.reopen(spooled / SPOOL)
+    return TrainingData(raw, inputs, prepared, seed, function, directory)
 
 
 def _fitting(value: Any, spec: TensorSpec, what: str, count: int) -> Array:

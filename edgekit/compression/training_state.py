@@ -58,11 +58,10 @@ class Altered:
     def _slow_averages(self, layers: list[Any], steps_per_epoch: int) -> None:
         changed = 0
         for layer in layers:
-            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
-                own = float(layer.momentum)
-                if own > MOMENTUM and own**steps_per_epoch > FORGOTTEN:
-                    self._set(layer, "momentum", MOMENTUM)
-                    changed += 1
+            averages = isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+            if averages and momentum(float(layer.momentum), steps_per_epoch) != layer.momentum:
+                self._set(layer, "momentum", MOMENTUM)
+                changed += 1
         if changed:
             self.notes.append(
                 f"batch normalization averages with momentum {MOMENTUM:g} while training: an epoch"
@@ -97,6 +96,12 @@ class Altered:
         ]
         for number, state in enumerate(states):
             state.assign(np.array([self._seed % 2**32, number], dtype=np.uint32))
+
+
+def momentum(own: float, steps_per_epoch: int) -> float:
+    """What a moving average moves with while training: its own momentum, or MOMENTUM."""
+    slow = own > MOMENTUM and own**steps_per_epoch > FORGOTTEN
+    return MOMENTUM if slow else own
 
 
 def _has_own_weights(layer: Any) -> bool:

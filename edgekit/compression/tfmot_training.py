@@ -1,0 +1,63 @@
+"""The training step of a tf_keras model, in the form that `training.Passes` drives.
+
+Optimizer, schedule and clipping are those of edgekit's own training. Imports tf_keras.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from edgekit.compression import training
+from edgekit.compression.losses import TaskLoss
+from edgekit.errors import DataError
+
+
+def step(
+    model: Any, variables: Sequence[Any], task: TaskLoss, settings: training.Settings
+) -> Callable[..., tuple[Any, Any]]:
+    """The training step: (inputs, y, taught) → (loss, whether it was applied).
+
+    Args:
+        model: Wrapped by TFMOT or not.
+        variables: What is trained.
+        task: The loss of the labels.
+        settings: For the learning rate.
+    """
+    schedule = tf_keras.optimizers.schedules.CosineDecay(**training.schedule(settings))
+    optimizer = tf_keras.optimizers.Adam(schedule, jit_compile=False)
+    optimizer.build(variables)
+
+    def run(inputs: list[Any], y: Any, taught: Any) -> tuple[Any, Any]:
+        del taught
+        with tf.GradientTape() as tape:
+            answer = tf.nest.flatten(model(inputs, training=True))
+            loss = tf.cast(task(y, answer), tf.float32)
+            if model.losses:
+                loss = loss + tf.cast(tf.add_n(model.losses), tf.float32)
+        given = zip(tape.gradient(loss, variables), variables, strict=True)
+        pairs = [(gradient, variable) for gradient, variable in given if gradient is not None]
+        if not pairs:
+            raise DataError(
+                "the loss does not depend on the model's outputs: no gradient reaches a weight",
+                "compute the loss from `outputs`, with differentiable functions",
+            )
+        gradients, trained = zip(*pairs, strict=True)
+        norm = tf.linalg.global_norm(gradients)
+        finite = tf.math.is_finite(norm) & tf.math.is_finite(loss)
+
+        def apply() -> Any:
+            clipped, _ = tf.clip_by_global_norm(gradients, training.CLIP_NORM, use_norm=norm)
+            optimizer.apply_gradients(zip(clipped, trained, strict=True))
+            return tf.constant(0)
+
+        tf.cond(finite, apply, lambda: tf.constant(0))
+        return loss, finite
+
+    traced: Callable[..., tuple[Any, Any]] = tf.function(
+        run, autograph=False, jit_compile=False, reduce_retracing=False
+    )
+    return traced
