@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 from pathlib import Path
 
 import pytest
@@ -157,9 +158,11 @@ def test_options_that_say_nothing_are_refused_from_the_command_line_alone(option
     assert words in capsys.readouterr().err
 
 
-def test_a_model_without_layers_or_kernels_is_one_line(planted, tiny_cnn_tflite, capsys):
+def test_a_model_without_layers_or_kernels_is_one_line(planted, tmp_path, capsys):
     data = ["--sensitivity", "--data", str(planted / "dense.npz")]
-    assert cli.main(["inspect", str(tiny_cnn_tflite), *data]) == 1
+    graphs = runpy.run_path(str(Path(__file__).parent / "converters" / "int8_graphs.py"))
+    (tmp_path / "m.tflite").write_bytes(graphs["small_cnn"]())
+    assert cli.main(["inspect", str(tmp_path / "m.tflite"), *data]) == 1
     assert "--sensitivity changes the kernels of Keras layers" in capsys.readouterr().err
     with pytest.raises(ModelError, match="no layer of the model has a kernel"):
         layer_sensitivity.measure(planted / "bare.keras", data=data[-1])
