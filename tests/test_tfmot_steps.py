@@ -121,7 +121,7 @@ def test_pruned_clustered_and_quantized_by_tfmot_and_nothing_of_it_leaks(
     assert quantized["collaboration"] == "PCQAT"
     record = made.quantization
     assert (record.scheme, record.mode, record.precision) == ("litert", "qat", "int8")
-    assert record.float_layers == {}
+    assert set(record.float_layers) == {"rescaling"}
     assert set(record.ranges) <= set(keras_alone.call("names", path=str(output)))
     assert manifest.read(output).planned_precision == "int8"
     alone = keras_alone.call("top1", path=str(output), data=small_data, role="test")

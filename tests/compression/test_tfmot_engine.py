@@ -139,7 +139,7 @@ def test_quantization_leaves_what_tfmot_refuses_and_puts_the_rest_on_a_grid(run,
     made = run(saved("mixed"), step, data=data, epochs=1)
     refused = "stays float: TFMOT does not quantize this kind of layer"
     assert made["begun"]["left"] == {"conv1d": refused, "lstm": refused}
-    assert made["finished"]["float_layers"] == ["conv1d", "lstm"]
+    assert made["finished"]["float_layers"].keys() == {"conv1d", "lstm"}
     assert made["finished"]["collaboration"] == "QAT"
     on_grid(made["after"]["conv.0"], axes=(0, 1, 2))
     on_grid(made["after"]["point.0"], axes=(0, 1, 2))
