@@ -57,7 +57,7 @@ def latency(replicates: Sequence[Replicate], *, threads: int, stopped: str) -> L
         min_s=min(replicate.min_s for replicate in replicates),
         runs=runs,
         processes=len(replicates),
-        cpu_median_s=_median(known([replicate.cpu_median_s for replicate in replicates])),
+        cpu_median_s=_median(known([_cpu_median_s(replicate) for replicate in replicates])),
         contended=is_contended(replicates, threads),
         stopped=stopped,
         process_medians_s=tuple(medians),
@@ -153,7 +153,10 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 
 
 def is_contended(replicates: Sequence[Replicate], threads: int) -> bool | None:
-    """Whether other work took the processor in at least half of the processes."""
+    """Whether other work took the processor in at least half of the processes.
+
+    One that waits for a GPU uses less CPU than wall time without any other work.
+    """
     switches = known([replicate.involuntary_switches for replicate in replicates])
     wall_per_cpu = known([replicate.wall_per_cpu for replicate in replicates])
     if not switches or not wall_per_cpu:
@@ -161,7 +164,13 @@ def is_contended(replicates: Sequence[Replicate], threads: int) -> bool | None:
     per_s = [count / one.elapsed_s for count, one in zip(switches, replicates, strict=True)]
     if statistics.median(per_s) > CONTENDED_SWITCHES_PER_S:
         return True
-    return threads == 1 and statistics.median(wall_per_cpu) > CONTENDED_WALL_PER_CPU
+    computes_here = threads == 1 and not any(replicate.gpu for replicate in replicates)
+    return computes_here and statistics.median(wall_per_cpu) > CONTENDED_WALL_PER_CPU
+
+
+def _cpu_median_s(replicate: Replicate) -> float | None:
+    """CPU time that stands for latency: not where a GPU computed, which the CPU waits for."""
+    return None if replicate.gpu else replicate.cpu_median_s
 
 
 def known(values: Sequence[Figure | None]) -> list[Figure]:

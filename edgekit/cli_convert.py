@@ -82,7 +82,8 @@ Examples:
 @click.option(
     "--device",
     metavar="URL",
-    help="Where a TensorRT engine is built: the device that will run it, `local` or ssh://….",
+    help="Where a TensorRT engine is built: the device that will run it, `local` or ssh://…; `none`"
+    " builds none. Default: here, where this machine has a GPU and TensorRT.",
 )
 @options.data
 @options.common

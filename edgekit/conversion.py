@@ -79,7 +79,8 @@ def convert(
         simplify: First remove identities and dead channels from Keras models.
         emit: Write C sources in place of the .tflite: "c" (needs no runtime) or "c-array" (for
             TensorFlow Lite Micro); an int8 .tflite is taken as it is.
-        device: Where a TensorRT engine is built: the device that will run it.
+        device: Where a TensorRT engine is built: the device that will run it; "none" builds none.
+            Default: this machine, where it has a GPU and TensorRT.
         output: The artifact to write; its suffix is that of the target's format, `.h` for C.
         seed: Of every random draw.
         trust: Load models whose code cannot be known to be safe.

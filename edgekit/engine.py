@@ -58,7 +58,7 @@ def make(
         UserError: See edgekit.errors.
     """
     assert profile.tensorrt is not None, "profile_checks asks for it"
-    if resolved.device:
+    if resolved.device not in (None, engine_plan.NOWHERE):
         engine_building.check(resolved.device)
     onnx = conversion_work.make(resolved, source, profile, directory, trust, progress)
     sparse = _sparse_layers(onnx.files[0])

@@ -31,6 +31,9 @@ def applies(profile: Profile) -> bool:
     return profile.format == RUNTIME
 
 
+NOWHERE = "none"
+"""The device of engines that are not to be built, though this machine could."""
+
 _GPU_NODES = ("/dev/nvidia0", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg")
 """What Linux shows of a GPU of NVIDIA: on a card, on a Jetson (two kernels' names), under WSL."""
 
@@ -62,7 +65,7 @@ def places(profile: Profile, device: str | None) -> list[str]:
 
     Without one, an engine is made by hand with `command`.
     """
-    if not applies(profile):
+    if not applies(profile) or device == NOWHERE:
         return []
     here = registry.has_module("tensorrt") and any(Path(one).exists() for one in _GPU_NODES)
     return [device] if device else ["local"] * here

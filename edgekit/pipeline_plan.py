@@ -14,6 +14,7 @@ import msgspec
 
 from edgekit import (
     coral_plan,
+    engine_plan,
     hardware,
     manifest,
     pipeline_checks,
@@ -169,6 +170,7 @@ def _converted(
             "batch": build.batch,
             "max_drop": build.max_drop,
             "emit": build.emit,
+            "device": engine_plan.NOWHERE if engine_plan.applies(profile) else None,
             "output": output,
             **common,
         },

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
+from edgekit import engine_plan, printing, printing_gpu, printing_npu, tensor_names, units
 from edgekit import manifest as manifests
-from edgekit import printing, printing_gpu, printing_npu, tensor_names, units
 from edgekit.arena_types import TflmArena
 from edgekit.intervals import SQNR_CAP_DB
 from edgekit.manifest_types import Calibration, ConversionPlan, Manifest, Parity, Rung
@@ -31,7 +31,7 @@ def plan(planned: ConversionPlan) -> RenderableType:
         ("simplified first", "yes" if planned.simplify else "no"),
         ("data", planned.data or "none"),
     ]
-    if planned.device is not None:
+    if planned.device not in (None, engine_plan.NOWHERE):
         facts.append(("engine", f"built on {planned.device}"))
     if planned.max_drop is not None:
         facts.append(("largest drop", f"{planned.max_drop:g} of {planned.metric or 'top1'}"))

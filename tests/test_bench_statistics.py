@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from edgekit import bench_statistics
-from edgekit.result_types import Replicate
+from edgekit.result_types import GpuReplicate, Replicate
 
 
 def replicate(median_s: float = 1e-3, **changes) -> Replicate:
@@ -194,3 +194,19 @@ def test_what_a_tool_does_not_tell_is_none_and_its_mean_is_no_median():
 def test_one_process_that_does_not_tell_leaves_the_figure_out():
     assert bench_statistics.known([1, 2, None]) == []
     assert bench_statistics.known([1, 2, 3]) == [1, 2, 3]
+
+
+def test_a_process_that_waits_for_a_gpu_is_not_contended_and_its_cpu_time_is_no_latency():
+    gpu = msgspec.convert(
+        {
+            "h2d_median_s": 1e-5, "compute_median_s": 1e-3, "d2h_median_s": 1e-5, "runs": 50,
+            "cuda_graph": False, "memory_bytes": None, "clock_before_hz": None,
+            "clock_after_hz": None, "memory_clock_hz": None, "power_w": None,
+            "temperature_c": None, "throttle_reasons": None,
+        },
+        GpuReplicate,
+    )  # fmt: skip
+    found = latency([replicate(gpu=gpu, wall_per_cpu=9.0) for _ in range(6)])
+    assert found.contended is False
+    assert found.cpu_median_s is None
+    assert latency([replicate(gpu=gpu, involuntary_switches=900) for _ in range(6)]).contended
