@@ -11,6 +11,11 @@ from edgekit.types import Accuracy, Role
 
 SIGNIFICANT = 0.05
 
+UNFOLDED = (
+    "cluster: with --no-simplify batch normalization is folded by convert only, which multiplies each"
+    " channel by a number of its own: values that weights share are no longer equal in the artifact"
+)
+
 
 def numbers(steps: Sequence[Step]) -> list[int]:
     """The number of each step as it is counted while running: source and student have none."""

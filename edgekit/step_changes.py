@@ -152,6 +152,8 @@ def _cluster(work: Work, name: str, step: ClusterStep) -> dict[str, Any]:
         trained=step.epochs > 0,
     )
     compression_state.warn(work, *compression_warnings.of_values("cluster", made["applied"]))
+    if not work.plan.asked.simplify:
+        compression_state.warn(work, compression_warnings.UNFOLDED)
     trained = _trained(work, name, step) if step.epochs else {}
     return {**made, "for_int8": recipe_files.plans_int8(work.plan.steps), **trained}
 
