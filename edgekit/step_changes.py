@@ -119,6 +119,8 @@ def _prune(work: Work, name: str, step: PruneStep) -> dict[str, Any]:
     """
     rate = step.learning_rate or prune_schedule.LEARNING_RATE
     step = msgspec.structs.replace(step, learning_rate=rate)
+    if work.worker.call("held")["clusters"]:
+        compression_state.warn(work, compression_warnings.PARTED)
     amount = {"sparsity": _sparsity(step), "pattern": step.pattern, "scope": step.scope}
     gradual = step.epochs > 0 and step.schedule == "polynomial"
     trained: dict[str, Any] = {}
