@@ -11,6 +11,12 @@ from edgekit.types import Accuracy, Role
 
 SIGNIFICANT = 0.05
 
+UNFOLDED = (
+    "cluster: with --no-simplify only convert folds batch normalization, which multiplies each"
+    " channel by its own number: values that weights share are no longer equal in the artifact"
+)
+PARTED = "prune: the model's weights shared values (cluster), which are not held from here on"
+
 
 def numbers(steps: Sequence[Step]) -> list[int]:
     """The number of each step as it is counted while running: source and student have none."""

@@ -226,18 +226,25 @@ def _check_pattern(step: PruneStep, number: int, where: str) -> None:
 
 
 def _check_order(recipe: Recipe, where: str) -> None:
-    """Reconstruction adjusts weights freely, and would fill zeros and part shared values."""
-    held = next((one for one in recipe.step if isinstance(one, PruneStep | ClusterStep)), None)
-    if held is None:
-        return
+    """What would undo an earlier step, instead of holding what that has made."""
     for number, step in enumerate(recipe.step):
-        adjusts = isinstance(step, ChannelsStep) and step.criterion == "reconstruction"
-        if adjusts and recipe.step.index(held) < number:
-            raise RecipeError(
-                f"{where}: step[{number}].criterion is 'reconstruction', which adjusts weights and"
-                f" would undo step[{recipe.step.index(held)}] ({kind(held)})",
-                "put the step channels before it",
-            )
+        for earlier, before in enumerate(recipe.step[:number]):
+            why = _undoes(step, before)
+            if why:
+                raise RecipeError(
+                    f"{where}: step[{number}] ({kind(step)}) {why} step[{earlier}]"
+                    f" ({kind(before)})",
+                    f"put the step {kind(step)} before it",
+                )
+
+
+def _undoes(step: RecipeStep, before: RecipeStep) -> str | None:
+    match step, before:
+        case ChannelsStep(criterion="reconstruction"), PruneStep() | ClusterStep():
+            return "has the criterion reconstruction, which adjusts weights and would undo"
+        case PruneStep(), ClusterStep():
+            return "parts the values that weights share by"
+    return None
 
 
 def _check_quantize(step: QuantizeStep, number: int, where: str) -> None:

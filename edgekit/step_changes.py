@@ -139,6 +139,8 @@ def _prune(work: Work, name: str, step: PruneStep) -> dict[str, Any]:
     """
     rate = step.learning_rate or prune_schedule.LEARNING_RATE
     step = msgspec.structs.replace(step, learning_rate=rate)
+    if work.worker.call("held")["clusters"]:
+        compression_state.warn(work, compression_warnings.PARTED)
     sparsity, told = _sparsity(work, name, step)
     amount = {"sparsity": sparsity, "pattern": step.pattern, "scope": step.scope}
     gradual = step.epochs > 0 and step.schedule == "polynomial"
@@ -174,6 +176,8 @@ def _cluster(work: Work, name: str, step: ClusterStep) -> dict[str, Any]:
         trained=step.epochs > 0,
     )
     compression_state.warn(work, *compression_warnings.of_values("cluster", made["applied"]))
+    if not work.plan.asked.simplify:
+        compression_state.warn(work, compression_warnings.UNFOLDED)
     trained = _trained(work, name, step) if step.epochs else {}
     return {**made, "for_int8": recipe_files.plans_int8(work.plan.steps), **trained}
 

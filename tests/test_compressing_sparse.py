@@ -95,6 +95,19 @@ def test_zeros_and_shared_bytes_reach_the_int8_artifact(compressed, artifact, ke
 
 
 @pytest.mark.slow
+def test_a_float_artifact_stores_its_zeros_sparsely(compressed, tmp_path):
+    output = tmp_path / "m.tflite"
+    made = conversion.convert(compressed[0], precision="fp32", data=DATA, output=output)
+    names = made.steps[-1].detail["sparse"]
+    assert any("dense" in name for name in names)
+    assert output.stat().st_size < 0.5 * 4 * sum(KERNELS.values())
+    assert made.accuracy.value == compressed[1].accuracy.value
+    assert [one.name for one in tflite_file.read(output).main.operators].count("DENSIFY") == len(
+        names
+    )
+
+
+@pytest.mark.slow
 def test_the_result_is_about_as_good_as_its_source(compressed, keras_alone):
     output, made = compressed
     alone = keras_alone.call("top1", path=str(output), data=DATA, role="test")

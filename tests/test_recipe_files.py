@@ -107,6 +107,7 @@ def test_what_is_wrong_names_its_key(tmp_path, text, words):
 
 
 PRUNE = 'name = "a"\n[[step]]\nkind = "prune"\n'
+CLUSTER = 'name = "a"\n[[step]]\nkind = "cluster"\n'
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,11 @@ PRUNE = 'name = "a"\n[[step]]\nkind = "prune"\n'
         (
             PRUNE + 'sparsity = 0.5\n[[step]]\nkind = "channels"\nratio = 0.5\n'
             'criterion = "reconstruction"',
-            r"step\[1\]\.criterion is 'reconstruction'.*would undo step\[0\] \(prune\)",
+            r"step\[1\] \(channels\) has the criterion reconst.*would undo step\[0\] \(prune\)",
+        ),
+        (
+            f'{CLUSTER}clusters = 8\n[[step]]\nkind = "prune"\nsparsity = 0.5',
+            r"step\[1\] \(prune\) parts the values that weights share by step\[0\] \(cluster\)",
         ),
         ('name = "a"\n[[step]]\nkind = "cluster"\nclusters = 1', r"step\[0\]\.clusters is 1"),
         ('name = "a"\n[[step]]\nkind = "cluster"\nclusters = 999', r"step\[0\]\.clusters is 999"),

@@ -204,7 +204,7 @@ class Compressor(Source):
         self._part_from_teacher()
         amount = pruning.Amount(sparsity, pattern, scope)
         applied, kept = pruning.prune(self._layers_of_model(), amount, trained=trained)
-        self._held = msgspec.structs.replace(self._held, zeros=True)
+        self._held = Held(zeros=True)
         return self._told(applied, kept)
 
     def apply_cluster(

@@ -86,7 +86,8 @@ def constraints(model: Any, held: Held, gradual: Mapping[str, Any] | None = None
     Args:
         model: A Keras model of connected layers.
         held: What earlier steps made.
-        gradual: `pruning.Amount` as plain data, for zeros that come while it trains.
+        gradual: `pruning.Amount` as plain data, for zeros that come while it trains; shared values
+            are not held then.
     """
     kernels, _ = kernel_matrices.find(model, trained=True)
     made: list[Holding] = []
@@ -95,7 +96,7 @@ def constraints(model: Any, held: Held, gradual: Mapping[str, Any] | None = None
         made.append(Pruning(pruning.fitting(kernels, amount)[0], amount))
     if held.zeros:
         made.append(Zeros(kernels))
-    if held.clusters:
+    if held.clusters and gradual is None:
         made.append(SharedValues(kernels, held))
     return made
 
