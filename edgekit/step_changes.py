@@ -42,9 +42,12 @@ def change(work: Work, step: RecipeStep, name: str) -> dict[str, Any]:
             return _cut_channels(work, step, name)
         case FinetuneStep() | DistillStep():
             return _trained(work, name, step)
-        case QuantizeStep(mode="qat"):
+        case QuantizeStep():
             with quantize_changes.twin(work, step, name) as detail:
-                return detail | _trained(work, name, step)
+                trained = step.mode == "qat"
+                return detail | (
+                    _trained(work, name, step) if trained else quantize_changes.refine(work, name)
+                )
     raise AssertionError(f"no rule for a step {recipe_files.kind(step)}")
 
 
