@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgekit.compression import fake_quant, kernels
 from edgekit.compression.quantized_twin import Twin
+from edgekit.compression.tracing import Traced
 
 Array = NDArray[Any]
 Batches = Iterable[Sequence[Array]]
@@ -62,6 +63,5 @@ def _per_channel(twin: Twin, batches: Batches, reduce: Callable[[Any], Any]) -> 
         twin.run(inputs, rounding=False, reads=reads)
         return found
 
-    run = tf.function(look, autograph=False, reduce_retracing=True)
-    every = [run([tf.convert_to_tensor(one) for one in batch]) for batch in batches]
+    every = list(map(Traced(look), batches))
     return {name: np.stack([np.asarray(one[name]) for one in every]) for name in every[0]}

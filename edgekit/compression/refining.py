@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from edgekit.compression import (
@@ -23,10 +23,12 @@ from edgekit.compression import (
     observing,
     range_candidates,
     rebuilding,
+    training,
 )
 from edgekit.compression.int8_rules import Range
 from edgekit.compression.quantized_twin import Twin
 from edgekit.compression.rounding_training import RoundingTraining
+from edgekit.compression.tracing import Traced
 from edgekit.errors import DataError
 
 Array = NDArray[Any]
@@ -39,7 +41,7 @@ LEAST_SAMPLES = 8
 BATCH = 32
 STEPS = 400
 JUDGED_EVERY = 50
-GAIN_DB = 0.1
+GAIN_DB = 0.2
 """A smaller advantage of a stage is not worth having."""
 
 
@@ -70,11 +72,14 @@ class Refinement:
             raise DataError(
                 f"{len(held)} samples are too few to refine int8 on", "give 100 or more"
             )
+        training.make_deterministic(seed)
         self._twin, self._seed = twin, seed
         self._size = min(size, int(held.sum()))
         self._fitted = [one[~held] for one in samples]
         self._held = [one[held] for one in samples]
-        self._answer = tf.function(self._judged, autograph=False, reduce_retracing=True)
+        self._exactly, self._rounded = (
+            Traced(partial(twin.before_bounding, rounding=rounding)) for rounding in (False, True)
+        )
         self._exact = {id(part): self._answers(part, rounding=False)
                        for part in (self._fitted, self._held)}  # fmt: skip
         self.samples = len(held)
@@ -86,12 +91,12 @@ class Refinement:
         """Works for about `limit_s` seconds; steps `done` of `total`."""
         started = time.monotonic()
         for _ in self._work:
-            self._done += 1
+            self._done = min(self._done + 1, STEPS - 1)
             if time.monotonic() - started >= limit_s:
                 break
         else:
             self._done = STEPS
-        return {"done": min(self._done, STEPS), "total": STEPS}
+        return {"done": self._done, "total": STEPS}
 
     def _stages(self) -> Iterator[None]:
         untouched = self._twin.model.get_weights()
@@ -178,13 +183,10 @@ class Refinement:
         for start in range(0, len(part[0]) - self._size + 1, self._size):
             yield [one[start : start + self._size] for one in part]
 
-    def _judged(self, inputs: list[Any], rounding: bool) -> list[Any]:
-        return self._twin.before_bounding(inputs, rounding=rounding)
-
     def _answers(self, part: Sequence[Array], *, rounding: bool) -> list[Array]:
         made = [
             [np.asarray(one, np.float64) for one in
-             self._answer([tf.convert_to_tensor(one) for one in batch], rounding)]
+             (self._rounded if rounding else self._exactly)(batch)]
             for batch in self._batches(part)
         ]  # fmt: skip
         return [np.concatenate(one) for one in zip(*made, strict=True)]

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from edgekit.compression import fake_quant
 from edgekit.compression.quantized_twin import Twin
+from edgekit.compression.tracing import Traced
 
 Array = NDArray[Any]
 
-RATE = 0.05
+RATE = 0.005
 """Of a step of each grid, per training step, at the start; it ends at 0 (cosine)."""
 DECAYS = 0.9, 0.999
 EPSILON = 1e-12
@@ -51,16 +52,15 @@ class RoundingTraining:
             tuple(tf.Variable(tf.zeros(one.unit.shape), trainable=False) for _ in DECAYS)
             for one in self._trained
         ]
-        self._done = tf.Variable(0.0, trainable=False)
-        self._step = tf.function(self._trace, autograph=False, reduce_retracing=True)
+        self._done, self._rate = (tf.Variable(0.0, trainable=False) for _ in range(2))
+        self._step = Traced(self._trace)
 
     def step(self, inputs: Sequence[Array], share: float) -> float:
         """One step on a batch, `share` of the training being done; the loss before it."""
-        rate = RATE * 0.5 * (1 + math.cos(math.pi * share))
-        tensors = [tf.convert_to_tensor(one) for one in inputs]
-        return float(self._step(tensors, tf.constant(rate, tf.float32)))
+        self._rate.assign(RATE * 0.5 * (1 + math.cos(math.pi * share)))
+        return float(self._step(inputs))
 
-    def _trace(self, inputs: list[Any], rate: Any) -> Any:
+    def _trace(self, inputs: list[Any]) -> Any:
         exact: dict[str, Any] = {}
         answers = self._teacher.run(inputs, rounding=False, seen=exact.setdefault)
         with tf.GradientTape() as tape:
@@ -74,17 +74,19 @@ class RoundingTraining:
         gradients = tape.gradient(loss, values, unconnected_gradients="zero")
         self._done.assign_add(1.0)
         for one, gradient, moments in zip(self._trained, gradients, self._moments, strict=True):
-            self._move(one, gradient, moments, rate)
+            self._move(one, gradient, moments)
         return loss
 
-    def _move(self, one: Trainable, gradient: Any, moments: Any, rate: Any) -> None:
+    def _move(self, one: Trainable, gradient: Any, moments: Any) -> None:
         """Adam (Kingma and Ba 2015, arXiv 1412.6980) on the variable over its unit."""
         scaled = gradient * one.unit
         means = []
         for moment, decay, value in zip(moments, DECAYS, (scaled, scaled**2), strict=True):
             moment.assign(decay * moment + (1 - decay) * value)
             means.append(moment / (1 - decay**self._done))
-        moved = one.variable.value - rate * one.unit * means[0] / (tf.sqrt(means[1]) + EPSILON)
+        moved = one.variable.value - self._rate * one.unit * means[0] / (
+            tf.sqrt(means[1]) + EPSILON
+        )
         one.variable.assign(tf.clip_by_value(moved, one.low, one.high))
 
 
