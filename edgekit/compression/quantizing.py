@@ -38,7 +38,7 @@ def calibrated(
 ) -> Twin:
     """A twin with the ranges that the float model has on some training samples."""
     twin = Twin(loaded.model, scheme, per_tensor)
-    size = _size(loaded, drawing.batch_size(loaded))
+    size = _fixed_batch(loaded) or drawing.batch_size(loaded)
     batches = drawing.draw(data, CALIBRATION_SAMPLES, size, seed)
     twin.set_ranges(observing.extremes(observing.observe(twin, (x for x, _ in batches))))
     return twin
@@ -48,13 +48,13 @@ def refinement(loaded: Loaded, twin: Twin, data: TrainingData, seed: int) -> Ref
     """A refinement of the model on some samples of its training data."""
     numbers = np.random.default_rng(seed).permutation(data.count)[: refining.SAMPLES]
     inputs, _ = data.batch(0, np.sort(numbers))
-    return Refinement(twin, inputs, _size(loaded, refining.BATCH), seed)
+    own = _fixed_batch(loaded)
+    return Refinement(twin, inputs, own or refining.BATCH, seed, fixed=own is not None)
 
 
-def _size(loaded: Loaded, wanted: int) -> int:
-    """Of a batch: the model's own where that is fixed."""
+def _fixed_batch(loaded: Loaded) -> int | None:
     fixed = {spec.shape[0] for spec in loaded.inputs if spec.shape} - {None}
-    return int(fixed.pop() or 1) if fixed else wanted
+    return fixed.pop() if fixed else None
 
 
 def extremes(

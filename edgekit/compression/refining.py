@@ -9,7 +9,7 @@ Imports TensorFlow: for workers.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -41,6 +41,8 @@ LEAST_SAMPLES = 8
 BATCH = 32
 STEPS = 400
 JUDGED_EVERY = 50
+SEARCH_SAMPLES = 96
+SEARCH_GAIN_DB = 0.05
 GAIN_DB = 0.2
 """A smaller advantage of a stage is not worth having."""
 
@@ -61,14 +63,17 @@ class Refinement:
         samples: Inputs in the model's order [n, …], without labels.
         size: Samples of a batch.
         seed: Of the order of training.
+        fixed: The model takes batches of this size only.
 
     Raises:
         DataError: There are too few samples.
     """
 
-    def __init__(self, twin: Twin, samples: Sequence[Array], size: int, seed: int) -> None:
+    def __init__(
+        self, twin: Twin, samples: Sequence[Array], size: int, seed: int, *, fixed: bool = False
+    ) -> None:
         held = np.arange(len(samples[0])) % HELD_BACK == HELD_BACK - 1
-        if held.sum() < max(1, size if size > held.size else 1) or len(held) < LEAST_SAMPLES:
+        if len(held) < LEAST_SAMPLES or (fixed and held.sum() < size):
             raise DataError(
                 f"{len(held)} samples are too few to refine int8 on", "give 100 or more"
             )
@@ -80,8 +85,10 @@ class Refinement:
         self._exactly, self._rounded = (
             Traced(partial(twin.before_bounding, rounding=rounding)) for rounding in (False, True)
         )
+        few = max(self._size, SEARCH_SAMPLES // self._size * self._size)
+        self._few = [one[:few] for one in self._fitted]
         self._exact = {id(part): self._answers(part, rounding=False)
-                       for part in (self._fitted, self._held)}  # fmt: skip
+                       for part in (self._fitted, self._held, self._few)}  # fmt: skip
         self.samples = len(held)
         self.report: dict[str, Any] = {}
         self._work = self._stages()
@@ -100,11 +107,11 @@ class Refinement:
 
     def _stages(self) -> Iterator[None]:
         untouched = self._twin.model.get_weights()
-        plain = self._calibrated()
+        plain = yield from self._calibrated()
         plain_held = self._sqnr(self._held)
         yield
         best = plain
-        scaled = self._tried(best, self._equalized)
+        scaled = yield from self._equalized()
         equalized = scaled.sqnr_db > best.sqnr_db + GAIN_DB
         best = scaled if equalized else best
         self._restore(best)
@@ -113,7 +120,7 @@ class Refinement:
             rebuilding.rebuild(graph.read(self._twin.model)), self._twin.scheme,
             self._twin.per_tensor,
         )  # fmt: skip
-        corrected = self._tried(best, self._corrected)
+        corrected = self._corrected()
         used_bias = corrected.sqnr_db > best.sqnr_db + GAIN_DB
         best = corrected if used_bias else best
         self._restore(best)
@@ -143,30 +150,44 @@ class Refinement:
             yield
         return best
 
-    def _calibrated(self) -> _State:
-        """The twin with its best ranges for the weights that it has."""
+    def _calibrated(self) -> Generator[None, None, _State]:
+        """The twin with its best ranges for the weights that it has, as `convert` finds them.
+
+        The best method for all activations, and then for each what helps the outputs more.
+        """
         seen = observing.observe(self._twin, self._batches(self._fitted))
+        found = [range_candidates.ranges(seen, one) for one in range_candidates.METHODS]
         tried = []
-        for method in range_candidates.METHODS:
-            self._twin.set_ranges(range_candidates.ranges(seen, method))
+        for ranges in found:
+            self._twin.set_ranges(ranges)
             tried.append(self._state(self._sqnr(self._fitted)))
+            yield
         best = max(tried, key=lambda one: one.sqnr_db)
+        self._restore(best)
+        nearest = self._sqnr(self._few)
+        for name in self._twin.sites:
+            for limits in sorted({ranges[name] for ranges in found} - {best.ranges[name]}):
+                before = {name: self._twin.ranges()[name]}
+                self._twin.set_ranges({name: limits})
+                now = self._sqnr(self._few)
+                if now > nearest + SEARCH_GAIN_DB:
+                    nearest = now
+                else:
+                    self._twin.set_ranges(before)
+                yield
+        searched = self._state(self._sqnr(self._fitted))
+        best = max(best, searched, key=lambda one: one.sqnr_db)
         self._restore(best)
         return best
 
-    def _tried(self, before: _State, change: Callable[[], _State]) -> _State:
-        """What a stage makes of a state."""
-        self._restore(before)
-        return change()
-
-    def _equalized(self) -> _State:
+    def _equalized(self) -> Generator[None, None, _State]:
         largest = bias_correction.largest_inputs(self._twin, self._batches(self._fitted))
         for _ in range(2):  # a layer that was scaled as a reader is then scaled as a maker
             made = equalizing.equalize(self._twin.graph, self._twin.rules, largest)
             if not made:
                 break
             largest = bias_correction.largest_inputs(self._twin, self._batches(self._fitted))
-        return self._calibrated()
+        return (yield from self._calibrated())
 
     def _corrected(self) -> _State:
         bias_correction.correct(self._twin, self._batches(self._fitted))

@@ -209,7 +209,7 @@ class Cases:
         bias_correction.correct(twin, [[x]])
         return [before, shift()]
 
-    def refined(self, seed=0, steps=100, samples=96):
+    def refined(self, seed=0, steps=60, samples=96):
         """A refinement of a net that plain int8 serves badly; and of one that it serves well."""
         refining.STEPS = steps
         model = uneven(made("chain"))

@@ -35,6 +35,7 @@ def test_bias_correction_takes_back_the_mean_shift_of_rounding(worker):
     assert after < 0.01 * before
 
 
+@pytest.mark.slow
 def test_refinement_recovers_most_of_what_uneven_channels_lose(worker):
     found = worker.call("refined")
     assert found["report"]["kept"] == "refined"
@@ -44,6 +45,7 @@ def test_refinement_recovers_most_of_what_uneven_channels_lose(worker):
     assert found["same_on_grid"] < 1e-4
 
 
+@pytest.mark.slow
 def test_a_refinement_is_the_same_again(worker):
     one, other = (worker.call("refined", steps=20)["sum"] for _ in range(2))
     assert one == other
