@@ -124,7 +124,10 @@ def _attempts(
     yield f"{precision}{method}", lambda: first
     if precision not in STATIC_PRECISIONS:
         return
-    yield "refined PTQ", "skipped: this edgekit version has no refined quantization"
+    yield (
+        "refined PTQ",
+        "skipped: it changes the Keras model; compress that with --recipe int8-refined first",
+    )
     ranked = [
         str(entry["layer"])
         for entry in shop.converter.call(

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from edgekit import hardware
+from edgekit import hardware, training_loop
 from edgekit.compression_state import Work
 from edgekit.manifest_types import Quantization
 from edgekit.recipe_types import QuantizeStep, Scheme
@@ -42,7 +42,30 @@ def twin(work: Work, step: QuantizeStep, name: str) -> Iterator[dict[str, Any]]:
     yield {"scheme": scheme, "per_tensor": list(one_scale), "float_layers": stays}
     mode = "qat" if step.mode == "qat" else "refined"
     made = work.worker.call("finish_quantization", mode=mode)
-    work.quantization = msgspec.convert(made, Quantization)
+    work.quantization = msgspec.convert(made, Quantization | None)
+
+
+def refine(work: Work, name: str) -> dict[str, Any]:
+    """Tunes int8 on unlabelled samples; returns what there is to say of it in the manifest."""
+    begun = work.worker.call("begin_refinement", seed=work.plan.asked.seed)
+    work.progress(f"{name}: the float model teaches its int8 twin, on {begun['samples']} samples")
+    while True:
+        state = work.worker.call("advance_refinement", limit_s=training_loop.CALL_S)
+        if state["done"] >= state["total"]:
+            break
+        work.bar(state["done"] / state["total"], f"{name}: step {state['done']}/{state['total']}")
+    report: dict[str, Any] = work.worker.call("finish_refinement")
+    found = f"{report['sqnr_db']:.1f} dB, plain int8 {report['plain_sqnr_db']:.1f}"
+    verdict = (
+        "kept"
+        if report["kept"] == "refined"
+        else "no better: the model stays as it was, and convert makes plain int8 of it"
+    )
+    work.progress(
+        f"{name}: outputs of {report['held_back']} samples that were held back: refined {found};"
+        f" {verdict}"
+    )
+    return {"refined": report}
 
 
 def _told(stays: dict[str, str]) -> str:

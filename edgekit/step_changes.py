@@ -62,7 +62,9 @@ def _changed_by_training(
     if not isinstance(step, QuantizeStep):
         return _trained(work, name, step)
     with quantize_changes.twin(work, step, name) as detail:
-        return detail | _trained(work, name, step)
+        if step.mode == "qat":
+            return detail | _trained(work, name, step)
+        return detail | quantize_changes.refine(work, name)
 
 
 def _simplify(work: Work, step: SimplifyStep) -> dict[str, Any]:

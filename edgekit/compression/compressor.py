@@ -466,9 +466,38 @@ class Compressor(Source):
         self._loaded, self._functions = quantizing.judged(self._model(), self._twin), {}
         return {"float_layers": self._twin.rules.float_layers}
 
-    def finish_quantization(self, mode: Literal["qat", "refined"]) -> dict[str, Any]:
-        """Rounds the kernels to their grids; returns a `Quantization` as plain data."""
+    def begin_refinement(self, seed: int) -> dict[str, int]:
+        """Draws samples that int8 is refined on; `advance_refinement` then does it.
+
+        Raises:
+            DataError: There are too few.
+        """
         assert self._twin is not None, "begin_quantization comes first"
+        assert self._session is not None, "load_training comes first"
+        self._refinement = quantizing.refinement(
+            self._model(), self._twin, self._session.data, seed
+        )
+        return {"samples": self._refinement.samples}
+
+    def advance_refinement(self, limit_s: float) -> dict[str, int]:
+        """Refines for about `limit_s` seconds; see `refining.Refinement.advance`."""
+        return self._refinement.advance(limit_s)
+
+    def finish_refinement(self) -> dict[str, Any]:
+        """What was done; where plain int8 is as good, the model is what it was, and in float."""
+        report = self._refinement.report
+        if report["kept"] == "plain":
+            self._replace(self._layers_of_model())
+            self._twin = None
+        return report
+
+    def finish_quantization(self, mode: Literal["qat", "refined"]) -> dict[str, Any] | None:
+        """Rounds the kernels to their grids; returns a `Quantization` as plain data.
+
+        None where refinement found nothing better than plain int8.
+        """
+        if self._twin is None:
+            return None
         self._twin.put_on_grid()
         found: dict[str, Any] = msgspec.to_builtins(quantizing.record(self._twin, mode))
         return found

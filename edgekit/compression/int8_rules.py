@@ -148,7 +148,7 @@ class _Reader:
             self.rules.kernels[layer.name] = tuple(self._kernels(layer))
             self._kernel(number, name, layer)
         elif layer.kind in _ACTIVATIONS:
-            self._own(number, call, name, BOUNDED.get(str(_function(layer))))
+            self._own(number, call, name, BOUNDED.get(str(function(layer))))
         elif layer.kind == "InputLayer":
             self._own(number, call, name)
         else:
@@ -185,10 +185,10 @@ class _Reader:
 
     def _kernel(self, number: int, name: str, layer: Layer) -> None:
         call = self._graph.calls[number]
-        function = _function(layer)
-        if function not in FUSED:
+        own = function(layer)
+        if own not in FUSED:
             self.rules.sums[number] = Site(f"{name}/sum")
-            self._own(number, call, name, BOUNDED.get(str(function)))
+            self._own(number, call, name, BOUNDED.get(str(own)))
         elif not self._takes_relu(number, layer):
             self._own(number, call, name)
 
@@ -197,13 +197,13 @@ class _Reader:
 
         A second activation in the layer itself would come between.
         """
-        if layer.kind not in _TAKING_RELU or _function(layer) not in (None, "linear"):
+        if layer.kind not in _TAKING_RELU or function(layer) not in (None, "linear"):
             return False
         readers = self._read_by.get(Tensor(number), [])
         if len(readers) != 1 or readers[0] < 0:
             return False
         reader = self._graph.layers[self._graph.calls[readers[0]].layer]
-        return reader.kind in _ACTIVATIONS and _function(reader) in ("relu", "relu6")
+        return reader.kind in _ACTIVATIONS and function(reader) in ("relu", "relu6")
 
     def _kernels(self, layer: Layer) -> list[Kernel]:
         one_scale = "*" in self._per_tensor or any(
@@ -230,7 +230,7 @@ def _nearest(layer: Layer) -> bool:
     return str(layer.config.get("interpolation", "nearest")) == "nearest"
 
 
-def _function(layer: Layer) -> Any:
+def function(layer: Layer) -> Any:
     """The activation of a layer by its name: None, or a name of Keras', else "its own"."""
     config = layer.config
     if layer.kind == "ReLU":

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgekit.compression.int8_rules import Range
 from edgekit.compression.quantized_twin import Twin
+from edgekit.compression.tracing import Traced
 from edgekit.errors import DataError
 
 Array = NDArray[Any]
@@ -42,7 +43,7 @@ def observe(twin: Twin, batches: Iterable[Sequence[Array]]) -> dict[str, Seen]:
     extremes: list[Array] = []
     values: list[list[Array]] = []
     for batch in batches:
-        found, kept = look([tf.convert_to_tensor(one) for one in batch])
+        found, kept = look(batch)
         extremes.append(np.asarray(found))
         values.append([np.asarray(one) for one in kept])
     if not extremes:
@@ -70,7 +71,7 @@ def extremes(seen: dict[str, Seen]) -> dict[str, Range]:
     return {name: (float(one.lows.min()), float(one.highs.max())) for name, one in seen.items()}
 
 
-def _looking(twin: Twin) -> Any:
+def _looking(twin: Twin) -> Traced:
     """(inputs) → lows and highs of each tensor and sample [sites, 2, n], and some values of it."""
 
     def look(inputs: list[Any]) -> tuple[Any, list[Any]]:
@@ -91,4 +92,4 @@ def _looking(twin: Twin) -> Any:
         twin.run(inputs, rounding=False, seen=seen)
         return tf.stack([ends[name] for name in twin.sites]), [values[name] for name in twin.sites]
 
-    return tf.function(look, autograph=False, reduce_retracing=True)
+    return Traced(look)

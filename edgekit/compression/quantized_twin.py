@@ -23,6 +23,8 @@ from edgekit.recipe_types import Scheme
 Array = NDArray[Any]
 Seen = Callable[[str, Any], None]
 """Told the name of a grid and a tensor before it is rounded to it."""
+Reads = Callable[[str, Any], None]
+"""Told the name of a layer with a rounded kernel and what it reads."""
 
 
 class Twin:
@@ -36,9 +38,9 @@ class Twin:
 
     def __init__(self, model: Any, scheme: Scheme, per_tensor: Sequence[str] = ()) -> None:
         self.model, self.scheme, self.per_tensor = model, scheme, tuple(per_tensor)
-        self._graph: Graph = graph.read(model)
-        self.rules: Rules = int8_rules.rules(self._graph, scheme, per_tensor)
-        self._read_by = graph.consumers(self._graph)
+        self.graph: Graph = graph.read(model)
+        self.rules: Rules = int8_rules.rules(self.graph, scheme, per_tensor)
+        self._read_by = graph.consumers(self.graph)
         self.sites = [site.name for site in self.rules.sites() if site.limits is None]
         self._places = {name: place for place, name in enumerate(self.sites)}
         self.lows, self.highs = (
@@ -67,6 +69,7 @@ class Twin:
         rounding: bool = True,
         training: bool = False,
         seen: Seen | None = None,
+        reads: Reads | None = None,
     ) -> list[Any]:
         """The outputs, in the order of the model's.
 
@@ -76,8 +79,16 @@ class Twin:
             training: Trains; a softmax or sigmoid that ends the model is then left unrounded,
                 since losses are computed from what it reads.
             seen: Told every tensor that has a range to be found, before rounding.
+            reads: Told what every layer with a rounded kernel reads.
         """
-        return _Run(self, self._graph, rounding, training, seen).outputs(inputs)
+        return _Run(self, rounding, training, seen, reads).outputs(inputs)
+
+    def before_bounding(self, inputs: Sequence[Any], *, rounding: bool) -> list[Any]:
+        """The outputs; what a final softmax, sigmoid or tanh reads in place of what it makes."""
+        run = _Run(self, rounding=rounding, training=False, seen=None, reads=None)
+        made = run.outputs(inputs)
+        places = graph.tensors(self.graph.outputs)
+        return [run.sums.get(tensor, value) for tensor, value in zip(places, made, strict=True)]
 
     def rounded(self, site: Site, value: Any) -> Any:
         """A tensor on its grid."""
@@ -96,7 +107,7 @@ class Twin:
     def kernels(self) -> list[tuple[Any, tuple[int, ...]]]:
         """The variables that are rounded, each with the axes that have scales of their own."""
         return [
-            (self._graph.layers[name].source.weights[kernel.place], kernel.channels)
+            (self.graph.layers[name].source.weights[kernel.place], kernel.channels)
             for name, found in self.rules.kernels.items()
             for kernel in found
         ]
@@ -111,11 +122,18 @@ class _Run:
     """One pass through the model."""
 
     def __init__(
-        self, twin: Twin, taken: Graph, rounding: bool, training: bool, seen: Seen | None
+        self,
+        twin: Twin,
+        rounding: bool,
+        training: bool,
+        seen: Seen | None,
+        reads: Reads | None,
     ) -> None:
-        self._twin, self._graph, self._rounding = twin, taken, rounding
-        self._training, self._seen = training, seen
+        self._twin, self._graph, self._rounding = twin, twin.graph, rounding
+        self._training, self._seen, self._reads = training, seen, reads
         self._values: dict[Tensor, Any] = {}
+        self.sums: dict[Tensor, Any] = {}
+        """What bounded activations read, by what they make."""
 
     def outputs(self, inputs: Sequence[Any]) -> list[Any]:
         places = graph.tensors(self._graph.inputs)
@@ -132,6 +150,9 @@ class _Run:
             (call.args, call.kwargs),
         )
         layer = self._graph.layers[call.layer].source
+        bounded = self._twin.rules.outputs.get(Tensor(number))
+        if bounded is not None and bounded.limits is not None and args:
+            self.sums[Tensor(number)] = args[0]
         if getattr(layer, "_call_has_training_arg", False):
             normalizes = isinstance(layer, keras.layers.BatchNormalization)
             kwargs.setdefault("training", self._training and not normalizes)
@@ -139,14 +160,17 @@ class _Run:
         if site is None:
             made = self._computed(call.layer, layer, args, kwargs)
         else:
-            made = self._in_two_parts(call.layer, layer, args, kwargs, site)
+            made = self._in_two_parts(number, layer, args, kwargs, site)
         for tensor, value in zip(
             graph.outputs_of(number, call), keras.tree.flatten(made), strict=True
         ):
             self._keep(tensor, value)
 
     def _computed(self, name: str, layer: Any, args: Any, kwargs: Any) -> Any:
-        rounded = self._twin.rules.kernels.get(name, ()) if self._rounding else ()
+        kernels = self._twin.rules.kernels.get(name, ())
+        if kernels and self._reads is not None:
+            self._reads(name, args[0])
+        rounded = kernels if self._rounding else ()
         mapping = [
             (
                 layer.weights[kernel.place],
@@ -159,14 +183,15 @@ class _Run:
         with keras.StatelessScope(state_mapping=mapping):
             return layer(*args, **kwargs)
 
-    def _in_two_parts(self, name: str, layer: Any, args: Any, kwargs: Any, site: Site) -> Any:
+    def _in_two_parts(self, number: int, layer: Any, args: Any, kwargs: Any, site: Site) -> Any:
         """A layer whose own activation is an operator of its own in int8: its sum is rounded."""
         activation, layer.activation = layer.activation, None
         try:
-            made = self._computed(name, layer, args, kwargs)
+            made = self._computed(self._graph.calls[number].layer, layer, args, kwargs)
         finally:
             layer.activation = activation
-        return activation(self._looked_at(site, made))
+        self.sums[Tensor(number)] = rounded = self._looked_at(site, made)
+        return activation(rounded)
 
     def _keep(self, tensor: Tensor, value: Any) -> None:
         site = self._twin.rules.outputs.get(tensor)

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.compression import batch_norm, drawing, graph, observing, rebuilding
+from edgekit.compression import batch_norm, drawing, graph, observing, rebuilding, refining
 from edgekit.compression.quantized_twin import Twin
+from edgekit.compression.refining import Refinement
 from edgekit.compression.training_data import TrainingData
 from edgekit.keras_loading import Loaded
 from edgekit.manifest_types import Quantization
@@ -36,11 +38,23 @@ def calibrated(
 ) -> Twin:
     """A twin with the ranges that the float model has on some training samples."""
     twin = Twin(loaded.model, scheme, per_tensor)
-    fixed = {spec.shape[0] for spec in loaded.inputs if spec.shape} - {None}
-    size = int(fixed.pop() or 1) if fixed else drawing.batch_size(loaded)
+    size = _fixed_batch(loaded) or drawing.batch_size(loaded)
     batches = drawing.draw(data, CALIBRATION_SAMPLES, size, seed)
     twin.set_ranges(observing.extremes(observing.observe(twin, (x for x, _ in batches))))
     return twin
+
+
+def refinement(loaded: Loaded, twin: Twin, data: TrainingData, seed: int) -> Refinement:
+    """A refinement of the model on some samples of its training data."""
+    numbers = np.random.default_rng(seed).permutation(data.count)[: refining.SAMPLES]
+    inputs, _ = data.batch(0, np.sort(numbers))
+    own = _fixed_batch(loaded)
+    return Refinement(twin, inputs, own or refining.BATCH, seed, fixed=own is not None)
+
+
+def _fixed_batch(loaded: Loaded) -> int | None:
+    fixed = {spec.shape[0] for spec in loaded.inputs if spec.shape} - {None}
+    return fixed.pop() if fixed else None
 
 
 def extremes(

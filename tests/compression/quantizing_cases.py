@@ -9,7 +9,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from edgekit.compression import fake_quant, graph, int8_rules, observing, quantizing
+from edgekit.compression import (
+    bias_correction,
+    equalizing,
+    fake_quant,
+    graph,
+    int8_rules,
+    observing,
+    quantizing,
+    refining,
+)
 from edgekit.compression.quantized_twin import Twin
 from edgekit.compression.range_training import RangeTraining
 
@@ -56,7 +65,31 @@ def dense():
     return keras.Model(given, L.Dense(3, name="out")(given))
 
 
-MODELS = {"residual": residual, "mixed": mixed, "upward": upward, "dense": dense}
+def chain():
+    """Layers that alone read each other, whose channels differ a hundredfold."""
+    x = given = keras.Input((8, 8, 2), name="image")
+    x = L.Conv2D(6, 3, padding="same", activation="relu", name="first")(x)
+    x = L.DepthwiseConv2D(3, padding="same", name="depthwise")(x)
+    x = L.ReLU(name="relu")(x)
+    x = L.Conv2D(5, 1, activation="relu", name="second")(x)
+    x = L.Flatten(name="flat")(L.MaxPooling2D(2, name="pool")(x))
+    return keras.Model(given, L.Dense(4, name="out")(x))
+
+
+def uneven(model):
+    """The chain with channels of unlike size, the same function."""
+    factors = np.geomspace(0.05, 20.0, 6)
+    first, depthwise = model.get_layer("first"), model.get_layer("depthwise")
+    kernel, bias = first.get_weights()
+    first.set_weights([kernel * factors, bias * factors])
+    kernel, bias = depthwise.get_weights()
+    depthwise.set_weights([kernel / factors[:, None], bias])
+    return model
+
+
+MODELS = {
+    "residual": residual, "mixed": mixed, "upward": upward, "dense": dense, "chain": chain,
+}  # fmt: skip
 
 
 def made(name):
@@ -143,6 +176,68 @@ class Cases:
         kernel.assign(planted)
         twin.put_on_grid()
         return np.array_equal(kernel.numpy() == 0, planted == 0)
+
+    def equalized(self):
+        """Pairs, the change of the outputs, and how unlike the channels are before and after."""
+        model = uneven(made("chain"))
+        twin = Twin(model, "litert")
+        x = np.random.default_rng(1).normal(size=(64, 8, 8, 2)).astype(np.float32)
+        before = np.asarray(model(x))
+        largest = bias_correction.largest_inputs(twin, [[x]])
+        pairs = equalizing.equalize(twin.graph, twin.rules, largest)
+        after = bias_correction.largest_inputs(twin, [[x]])
+        spread = [
+            float(one["depthwise"].max() / one["depthwise"].min()) for one in (largest, after)
+        ]
+        change = float(np.abs(np.asarray(model(x)) - before).max() / np.abs(before).max())
+        return {"pairs": [list(pair) for pair in pairs], "change": change, "spread": spread}
+
+    def bias_corrected(self):
+        """Mean shift of outputs by rounded weights alone, before and after, over their spread."""
+        model = made("dense")
+        kernel = model.get_layer("out").kernel
+        kernel.assign(kernel.numpy() * np.array([[1.0], [1e-3], [8e-3], [3e-3]]))
+        twin = Twin(model, "litert")
+        x = np.random.default_rng(1).normal(4, 1, size=(64, 4)).astype(np.float32)
+        exact = np.asarray(model(x))
+
+        def shift():
+            weights = fake_quant.weights_on_grid(kernel.numpy(), [1])
+            return float(np.abs((x @ weights + model.get_layer("out").bias - exact).mean(0)).max())
+
+        before = shift()
+        bias_correction.correct(twin, [[x]])
+        return [before, shift()]
+
+    def refined(self, seed=0, steps=60, samples=96):
+        """A refinement of a net that plain int8 serves badly; and of one that it serves well."""
+        refining.STEPS = steps
+        model = uneven(made("chain"))
+        before = model.get_weights()
+        twin = Twin(model, "litert")
+        x = np.random.default_rng(1).normal(size=(samples, 8, 8, 2)).astype(np.float32)
+        fresh = np.random.default_rng(2).normal(size=(64, 8, 8, 2)).astype(np.float32)
+        exact = np.asarray(model(fresh))
+        twin.set_ranges(observing.extremes(observing.observe(twin, [[x]])))
+        plain = np.asarray(twin.run([tf.constant(fresh)])[0])
+        work = refining.Refinement(twin, [x], 16, seed)
+        while True:
+            state = work.advance(0.5)
+            if state["done"] >= state["total"]:
+                break
+        found = np.asarray(twin.run([tf.constant(fresh)])[0])
+        twin.put_on_grid()
+        again = np.asarray(twin.run([tf.constant(fresh)])[0])
+        return {
+            "report": work.report,
+            "noise": [float(np.square(exact - one).mean()) for one in (plain, found)],
+            "same_on_grid": float(np.abs(again - found).max()),
+            "sum": float(sum(np.abs(one).sum() for one in model.get_weights())),
+            "untouched": all(map(np.array_equal, before, model.get_weights())),
+        }
+
+    def too_few(self):
+        refining.Refinement(Twin(made("dense"), "litert"), [np.zeros((5, 4), np.float32)], 4, 0)
 
     def write(self, model, path, data):
         """A model that has learned `data`, saved."""

@@ -1,0 +1,56 @@
+"""Refined int8: what each stage does, and that the result is never worse than plain int8."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from edgekit.errors import DataError
+from edgekit.workers import Worker
+
+
+@pytest.fixture(scope="module")
+def worker():
+    with pytest.MonkeyPatch.context() as patch:
+        paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+        with Worker("quantizing_cases:Cases", "quantizing") as found:
+            yield found
+
+
+def test_equalization_makes_channels_alike_and_changes_no_output(worker):
+    found = worker.call("equalized")
+    assert found["pairs"] == [["first", "depthwise"], ["depthwise", "second"], ["second", "out"]]
+    assert found["change"] < 1e-5
+    before, after = found["spread"]
+    assert before > 100
+    assert after < 2
+
+
+def test_bias_correction_takes_back_the_mean_shift_of_rounding(worker):
+    before, after = worker.call("bias_corrected")
+    assert before > 1e-3
+    assert after < 0.01 * before
+
+
+@pytest.mark.slow
+def test_refinement_recovers_most_of_what_uneven_channels_lose(worker):
+    found = worker.call("refined")
+    assert found["report"]["kept"] == "refined"
+    assert found["report"]["equalized"]
+    plain, refined = found["noise"]  # on samples that nothing looked at
+    assert refined < plain / 4
+    assert found["same_on_grid"] < 1e-4
+
+
+@pytest.mark.slow
+def test_a_refinement_is_the_same_again(worker):
+    one, other = (worker.call("refined", steps=20)["sum"] for _ in range(2))
+    assert one == other
+
+
+def test_too_few_samples_are_one_line(worker):
+    with pytest.raises(DataError, match="5 samples are too few"):
+        worker.call("too_few")
