@@ -101,10 +101,8 @@ def test_a_float_artifact_stores_its_zeros_sparsely(compressed, tmp_path):
     names = made.steps[-1].detail["sparse"]
     assert any("dense" in name for name in names)
     assert output.stat().st_size < 0.5 * 4 * sum(KERNELS.values())
-    assert made.accuracy.value == compressed[1].accuracy.value
-    assert [one.name for one in tflite_file.read(output).main.operators].count("DENSIFY") == len(
-        names
-    )
+    operators = [one.name for one in tflite_file.read(output).main.operators]
+    assert operators.count("DENSIFY") == len(names)
 
 
 @pytest.mark.slow

@@ -61,12 +61,13 @@ def cluster(
         scales = scales_of(kernel, matrices) if for_int8 else np.ones(matrices.shape[2])
         parts = matrices / scales
         distinct = np.unique(on_grid(parts) if for_int8 else parts)
-        why = _obstacle(distinct, clusters, for_int8=for_int8)
+        fixed = _fixed(parts, for_int8=for_int8)
+        why = _obstacle(distinct, fixed, clusters)
         if why:
             said = f"{kernel_matrices.label(kernel)}{why}"
             left.append(Removal(kernel.layer, kernel.kind, None, None, said))
             continue
-        found = _clustered(parts, scales, clusters, init, random, for_int8=for_int8)
+        found = _clustered(parts, scales, fixed, clusters, init, random, for_int8=for_int8)
         store(kernel, found)
         applied.append(_told(kernel, found, distinct.size))
     return applied, left
@@ -114,13 +115,12 @@ def _matrices(kernel: Kernel) -> Array:
     return kernel_matrices.matrices(kernel, kernel.values).astype(np.float64)
 
 
-def _obstacle(distinct: Array, clusters: int, *, for_int8: bool) -> str | None:
+def _obstacle(distinct: Array, fixed: Array, clusters: int) -> str | None:
     if distinct.size <= clusters:
         return f"it has only {distinct.size} distinct values"
     if not np.isfinite(distinct).all():
         return "some of its weights are not finite"
-    fixed = _fixed(distinct, for_int8=for_int8).size
-    if fixed >= clusters:
+    if fixed.size > clusters:
         return f"{clusters} values cannot hold both signs and zero"
     return None
 
@@ -138,12 +138,18 @@ def _fixed(parts: Array, *, for_int8: bool) -> Array:
 
 
 def _clustered(
-    parts: Array, scales: Array, clusters: int, init: Init, random: Any, *, for_int8: bool
+    parts: Array,
+    scales: Array,
+    fixed: Array,
+    clusters: int,
+    init: Init,
+    random: Any,
+    *,
+    for_int8: bool,
 ) -> Levels:
     """The levels of one kernel; a weight that is not zero does not become zero."""
     values = parts.ravel()
     weights = np.broadcast_to(scales**2, parts.shape).ravel()  # an error counts as what it is in w
-    fixed = _fixed(values, for_int8=for_int8)
     ends, rest = fixed[fixed != 0], values != 0
     count = clusters - int(0.0 in fixed)
     centres = k_means(values[rest], weights[rest], count, ends, init, random)

@@ -105,6 +105,12 @@ def test_two_values_cannot_be_both_signs_and_zero(worker):
     assert {one["why"] for one in found["kept"]} == {"2 values cannot hold both signs and zero"}
 
 
+def test_three_values_are_both_ends_and_zero(worker):
+    found = worker.call("cluster", name="volume", clusters=3, sparsity=0.5, for_int8=True)
+    kernel = arrays(found, "after")["conv/kernel"]
+    assert np.unique(int8_bytes(kernel, (4,))).tolist() == [-127, 0, 127]
+
+
 @pytest.mark.parametrize("for_int8", [False, True])
 def test_values_move_and_stay_shared_while_weights_are_updated(worker, for_int8):
     found = worker.call("held", name="image", sparsity=0.5, clusters=8, for_int8=for_int8)
