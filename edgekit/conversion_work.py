@@ -125,28 +125,29 @@ def _prepare(
         if source.family != "keras":
             return Prepared(info, Path(source.path), sampled, info.notes)
         simplified, warnings = _simplify(resolved, profile, worker, sampled, progress)
-        trained = _trained(resolved, source, worker, sampled, progress)
+        trained, untrue = _trained(resolved, source, profile, worker, sampled, progress)
         progress(f"exporting to {hub_kind}")
         hub = directory / f"hub.{hub_kind}"
         exported = worker.call(f"export_{hub_kind}", path=str(hub), batch=resolved.batch)
-    notes = (*info.notes, *warnings, *exported.get("notes", ()))
+    notes = (*info.notes, *warnings, *untrue, *exported.get("notes", ()))
     return Prepared(info, hub, sampled, notes, simplified, trained)
 
 
 def _trained(
     resolved: ConversionPlan,
     source: ModelFile,
+    profile: Profile,
     worker: Worker,
     sampled: Sampled,
     progress: Progress,
-) -> tuple[dict[str, Any], ...]:
-    """The ranges that the model was trained for, where the converter can take them."""
+) -> tuple[tuple[dict[str, Any], ...], tuple[str, ...]]:
+    """The ranges that the model was trained for, where the converter can take them; warnings."""
     found = trained_ranges.recorded(source, resolved.precision)
     if found is None or not registry.artifact_format(resolved.format).trained_ranges:
-        return ()
+        return (), ()
     progress(f"the model's recipe left {len(found.ranges)} ranges: looking their tensors up")
     located = trained_ranges.located(worker, found, sampled.calibration, resolved.batch)
-    return tuple(located)
+    return tuple(located), trained_ranges.other_scales(found, _per_tensor(resolved, profile))
 
 
 def _simplify(

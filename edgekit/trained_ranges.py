@@ -50,6 +50,19 @@ def located(
     ]
 
 
+def other_scales(quantization: Quantization, per_tensor: Sequence[str]) -> tuple[str, ...]:
+    """A warning where weights were trained with more or fewer scales than the target has."""
+    trained = set(quantization.per_tensor)
+    if quantization.scheme != "litert" or trained == set(per_tensor):
+        return ()
+    differing = ", ".join(sorted(trained ^ set(per_tensor))).replace("*", "every layer")
+    text = (
+        f"the model was trained for other scales of weights ({differing}) than this target has:"
+        " compress it with the same --target to have these trained"
+    )
+    return (text,)
+
+
 def hand_over(
     converter: Worker, samples: Path, trained: Sequence[dict[str, Any]]
 ) -> tuple[str, ...]:
