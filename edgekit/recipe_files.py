@@ -62,12 +62,12 @@ def load(name_or_path: str | Path) -> Recipe:
     for number, step in enumerate(recipe.step):
         if isinstance(step, ChannelsStep):
             _check_amount(step, number, where)
+        if isinstance(step, ChannelsStep | PruneStep):
+            _check_auto(step, number, where)
         if isinstance(step, PruneStep):
             _check_pattern(step, number, where)
         if isinstance(step, QuantizeStep):
             _check_quantize(step, number, where)
-        if isinstance(step, ChannelsStep | PruneStep):
-            _check_auto(step, number, where)
         tfmot_recipes.check(step, number, where)
     _check_order(recipe, where)
     planned = [at for at, step in enumerate(recipe.step) if isinstance(step, QuantizeStep)]
