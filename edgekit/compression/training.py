@@ -193,6 +193,7 @@ class Trainer:
         target_input: int | None,
         distilling: bool,
         constraints: Sequence[Constraint] = (),
+        regularized: bool = True,
     ) -> None:
         self._data, self._objective, self.settings = data, objective, settings
         self._constraints = constraints
@@ -206,7 +207,9 @@ class Trainer:
         self.notes = self._altered.notes
         self._optimizer = keras.optimizers.Adam(_schedule(settings))
         self._optimizer.build(objective.variables)
-        self._function = _step(student.model, objective, self._optimizer, constraints)
+        self._function = _step(
+            student.model, objective, self._optimizer, constraints, regularized=regularized
+        )
         self._epoch = self._step = 0
         self._order: Array | None = None
         self._losses: list[float] = []
@@ -295,7 +298,12 @@ def _schedule(settings: Settings) -> Any:
 
 
 def _step(
-    model: Any, objective: Objective, optimizer: Any, constraints: Sequence[Constraint]
+    model: Any,
+    objective: Objective,
+    optimizer: Any,
+    constraints: Sequence[Constraint],
+    *,
+    regularized: bool,
 ) -> Any:
     """The training step: (inputs, y, taught) → (loss, whether it was applied)."""
     state = list(model.non_trainable_variables)
@@ -305,7 +313,7 @@ def _step(
         before = [tf.identity(variable.value) for variable in state]
         with tf.GradientTape() as tape:
             answer = objective.forward(inputs)
-            regularization = model.losses  # of this forward pass
+            regularization = model.losses if regularized else []  # of this forward pass
             loss = tf.cast(objective.loss(answer, y, taught), tf.float32)
             if regularization:
                 loss = loss + tf.cast(tf.add_n(regularization), tf.float32)
