@@ -71,7 +71,7 @@ class Session:
         settings, notes = training.plan(
             student, self.data.count, self._student_config, epochs=epochs,
             learning_rate=learning_rate, batch_size=batch_size, seed=seed,
-            distilling=distill is not None and twin is None,
+            distilling=distill is not None, quantizing=twin is not None,
         )  # fmt: skip
         trainable = student.model.trainable_variables
         if not trainable:
