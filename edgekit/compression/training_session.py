@@ -30,6 +30,11 @@ from edgekit.errors import DataError, ModelError
 from edgekit.keras_loading import Loaded, of_model
 from edgekit.types import Role
 
+WITHOUT_REGULARIZATION = (
+    "the model's weight regularization is left out: it was chosen for kernels that no normalization"
+    " was folded into"
+)
+
 
 class Session:
     """Training data that is there, and the training that goes on, if one does."""
@@ -71,7 +76,7 @@ class Session:
         settings, notes = training.plan(
             student, self.data.count, self._student_config, epochs=epochs,
             learning_rate=learning_rate, batch_size=batch_size, seed=seed,
-            distilling=distill is not None and twin is None,
+            distilling=distill is not None, quantizing=twin is not None,
         )  # fmt: skip
         trainable = student.model.trainable_variables
         if not trainable:
@@ -91,11 +96,14 @@ class Session:
             assert teacher is not None, "open_teacher comes first"
             objective = self._distillation(student, teacher, task, distill, forward)
             said += objective.notes
+        if twin and student.model.losses:
+            said.append(WITHOUT_REGULARIZATION)
         self._constraints = holding.constraints(student.model, held, gradual)
         self.trainer = training.Trainer(
             student, self.data, objective, settings,
             target_input=task.target_input if task else None, distilling=distill is not None,
             constraints=[*self._constraints, *([ranges] if ranges else [])],
+            regularized=twin is None,
         )  # fmt: skip
         return {
             "steps_per_epoch": settings.steps_per_epoch,
