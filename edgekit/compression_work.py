@@ -30,10 +30,9 @@ from edgekit.errors import DataError
 from edgekit.manifest_types import Step
 from edgekit.recipe_types import (
     ChannelsStep,
-    DistillStep,
-    FinetuneStep,
     QuantizeStep,
     RecipeStep,
+    TrainedStep,
 )
 from edgekit.types import Accuracy, Role
 
@@ -169,7 +168,7 @@ def _apply(work: Work, number: int, step: RecipeStep) -> None:
     _record(work, kind, detail, accuracy, started, f"step{number}_{kind}_s")
     if isinstance(step, ChannelsStep):
         later = work.plan.steps[number:]
-        trained = any(isinstance(one, FinetuneStep | DistillStep) for one in later)
+        trained = any(isinstance(one, TrainedStep) and recipe_files.trains(one) for one in later)
         source = work.choosing.source if work.choosing else None
         compression_state.warn(
             work,

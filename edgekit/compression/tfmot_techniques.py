@@ -64,7 +64,8 @@ class Pruning:
         steps: int,
     ) -> None:
         self._names, self._taken = replayed.names, taken
-        ramp = step.schedule == "polynomial" and ":" not in step.pattern and steps > 0
+        gradual, at_once = step.schedule == "polynomial" and steps > 0, ":" in step.pattern
+        ramp = gradual and not at_once
         schedule, last = _schedule(float(step.sparsity), steps, ramp=ramp)
         pattern = _pattern(step.pattern)
 
@@ -74,7 +75,8 @@ class Pruning:
             return tfmot.sparsity.keras.prune_low_magnitude(layer, schedule, **pattern)
 
         self.model = tf_keras.models.clone_model(replayed.model, clone_function=wrap)
-        self.notes: list[str] = []
+        told = f"TFMOT makes the zeros of the pattern {step.pattern} all at once, before it trains"
+        self.notes = [told] * (gradual and at_once)
         self.settled_at = last if ramp else 0
         self._start(0 if ramp else max(1, last))
 
