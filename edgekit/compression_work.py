@@ -135,7 +135,8 @@ def _take_student(work: Work, path: str) -> None:
     work.progress(f"loading the student {path}")
     notes = work.worker.call("take_student", path=path, trust=work.plan.asked.trust)["notes"]
     accuracy = compression_state.judge(work, work.choosing, "student") if work.choosing else None
-    _record(work, "student", {"path": path, "notes": notes}, accuracy, started, "student_s")
+    detail = {"path": path, "notes": notes, "held": work.worker.call("held")}
+    _record(work, "student", detail, accuracy, started, "student_s")
 
 
 def _load_training(work: Work) -> None:

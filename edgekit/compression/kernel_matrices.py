@@ -41,9 +41,9 @@ _RULES: dict[str, _Rule] = {
 class Kernel:
     """One weight.
 
-    `layer` is its layer's name, with those of the layers around it; `kind` that layer's class;
-    `outer` the name that the graph has for it, which is that of the outermost layer. `variable` is Keras' own, which training moves. All axes that are neither of inputs nor of
-    outputs are taps.
+    `layer` is its layer's name, with those of the layers around it; `outer` the outermost one's,
+    which is the graph's name for it; `kind` the layer's class. `variable` is Keras' own, which
+    training moves. All axes that are neither of inputs nor of outputs are taps.
     """
 
     layer: str
