@@ -17,6 +17,7 @@ import msgspec
 from edgekit import (
     compression_state,
     compression_warnings,
+    prune_schedule,
     recipe_files,
     registry,
     training_loop,
@@ -112,6 +113,7 @@ def _train(
     """Trains in TFMOT's worker; judged there, and by the same samples as always."""
     assert work.choosing is not None, "a recipe that trains has data"
     choosing, asked = work.choosing, work.plan.asked
+    rate = (prune_schedule.with_rate(step) if isinstance(step, PruneStep) else step).learning_rate
     there = replace(work, worker=engine)
     if step.weight > 0:
         work.progress(f"{name}: TFMOT trains on labels alone; weight and temperature are not used")
@@ -128,7 +130,7 @@ def _train(
         epochs=step.epochs,
         patience=step.patience,
         settings={
-            "learning_rate": step.learning_rate,
+            "learning_rate": rate,
             "batch_size": step.batch_size,
             "seed": asked.seed,
             "loss": asked.loss,

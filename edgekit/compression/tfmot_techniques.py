@@ -20,14 +20,13 @@ from tensorflow_model_optimization.python.core.clustering.keras.experimental imp
 from edgekit.compression import tfmot_rules
 from edgekit.compression.graph import Graph
 from edgekit.compression.tfmot_replay import Replayed
+from edgekit.prune_schedule import RAMP_SHARE
 from edgekit.recipe_types import ClusterStep, PruneStep
 
 Array = NDArray[Any]
 Weights = dict[str, list[Array]]
 """By the layer's name in the Keras 3 graph."""
 
-RAMP_SHARE = 0.5
-"""Of all steps, in which the zeros of a polynomial schedule come; after it the weights recover."""
 MOST_FREQUENT = 100
 """TFMOT's own distance between two updates of the masks, where the ramp is long enough."""
 RAMP_UPDATES = 10
