@@ -49,7 +49,8 @@ def _row(recipe: dict[str, Any], directory: Path) -> dict[str, Any]:
 
 
 def _trains(recipe: dict[str, Any]) -> bool:
-    return any(step["kind"] in {"finetune", "distill"} for step in recipe["step"])
+    kinds = {"finetune", "distill", "prune", "cluster"}
+    return any(step["kind"] in kinds or step.get("mode") == "qat" for step in recipe["step"])
 
 
 def _edgekit(*arguments: str) -> processes.Run:

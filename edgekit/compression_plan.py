@@ -110,6 +110,7 @@ def resolve(asked: Request) -> CompressionPlan:
     profile = hardware.load(asked.target) if asked.target else None
     planned = next((one.precision for one in recipe.step if isinstance(one, QuantizeStep)), None)
     _check_target(planned, profile, recipe)
+    _check_engine(profile, recipe)
     source = _keras_file(asked.model, asked.trust)
     student = _keras_file(asked.student, asked.trust) if asked.student else None
     every = steps(asked, recipe)
@@ -280,6 +281,18 @@ def _check_target(planned: Precision | None, profile: Profile | None, recipe: Re
             f"the recipe {recipe.name} plans {planned}, which {profile.name} does not run; it runs"
             f" {', '.join(profile.precision.supported)}",
             "choose another --recipe (edgekit recipes list) or --target",
+        )
+
+
+def _check_engine(profile: Profile | None, recipe: Recipe) -> None:
+    """TFMOT simulates LiteRT's int8 alone."""
+    trains_int8 = any(isinstance(one, QuantizeStep) and tfmot_recipes.takes(one)
+                      for one in recipe.step)  # fmt: skip
+    if profile and trains_int8 and hardware.scheme(profile) != "litert":
+        raise ConversionError(
+            f"the recipe {recipe.name} has engine tfmot, which trains for LiteRT's int8 alone, and"
+            f" {profile.name} takes {profile.format} artifacts",
+            'leave out engine = "tfmot", or choose another --target',
         )
 
 

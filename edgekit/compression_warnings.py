@@ -15,6 +15,10 @@ UNFOLDED = (
     "cluster: with --no-simplify only convert folds batch normalization, which multiplies each"
     " channel by its own number: values that weights share are no longer equal in the artifact"
 )
+REFINED = (
+    "quantize: refine moved each weight by itself: those that shared values (cluster) are no longer"
+    " equal"
+)
 PARTED = "prune: the model's weights shared values (cluster), which are not held from here on"
 
 

@@ -30,10 +30,9 @@ from edgekit.errors import DataError
 from edgekit.manifest_types import Step
 from edgekit.recipe_types import (
     ChannelsStep,
-    DistillStep,
-    FinetuneStep,
     QuantizeStep,
     RecipeStep,
+    TrainedStep,
 )
 from edgekit.types import Accuracy, Role
 
@@ -136,7 +135,8 @@ def _take_student(work: Work, path: str) -> None:
     work.progress(f"loading the student {path}")
     notes = work.worker.call("take_student", path=path, trust=work.plan.asked.trust)["notes"]
     accuracy = compression_state.judge(work, work.choosing, "student") if work.choosing else None
-    _record(work, "student", {"path": path, "notes": notes}, accuracy, started, "student_s")
+    detail = {"path": path, "notes": notes, "held": work.worker.call("held")}
+    _record(work, "student", detail, accuracy, started, "student_s")
 
 
 def _load_training(work: Work) -> None:
@@ -169,7 +169,7 @@ def _apply(work: Work, number: int, step: RecipeStep) -> None:
     _record(work, kind, detail, accuracy, started, f"step{number}_{kind}_s")
     if isinstance(step, ChannelsStep):
         later = work.plan.steps[number:]
-        trained = any(isinstance(one, FinetuneStep | DistillStep) for one in later)
+        trained = any(isinstance(one, TrainedStep) and recipe_files.trains(one) for one in later)
         source = work.choosing.source if work.choosing else None
         compression_state.warn(
             work,

@@ -147,7 +147,10 @@ def _trained(
         return (), ()
     progress(f"the model's recipe left {len(found.ranges)} ranges: looking their tensors up")
     located = trained_ranges.located(worker, found, sampled.calibration, resolved.batch)
-    return tuple(located), trained_ranges.other_scales(found, _per_tensor(resolved, profile))
+    others = trained_ranges.other_int8(
+        found, hardware.scheme(profile), _per_tensor(resolved, profile)
+    )
+    return tuple(located), others
 
 
 def _simplify(

@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 from edgekit import hashing, profile_checks, profiles, toml_text
 from edgekit.errors import ProfileError
 from edgekit.profile_types import Profile, ProfileRef
+from edgekit.recipe_types import Scheme
 
 ENTRY_POINTS = "edgekit.profiles"
 MAX_FILE_BYTES = 1 << 20
+_SCHEMES: dict[str, Scheme] = {"openvino": "openvino", "tensorrt": "tensorrt"}
 _NAME = re.compile(r"_?[a-z0-9][a-z0-9._-]{0,79}")
 
 Table = dict[str, Any]
@@ -76,6 +78,11 @@ def reference(name_or_path: str | Path) -> ProfileRef:
 def one_scale(profile: Profile) -> tuple[str, ...]:
     """The TFLite operators whose weights get one scale there; "*" for all."""
     return profile.precision.per_tensor if profile.precision.per_channel else ("*",)
+
+
+def scheme(profile: Profile) -> Scheme:
+    """Whose int8 the target computes, by its format: LiteRT's unless another is known."""
+    return _SCHEMES.get(profile.format, "litert")
 
 
 def paths(name_or_path: str | Path) -> list[Path]:

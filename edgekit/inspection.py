@@ -95,7 +95,7 @@ def explain(
     asked = compression_plan.Request(model=path, recipe=recipe, output="explained.keras")
     steps = compression_plan.steps(asked, chosen)
     with loading.opened(file, trust=trust, reference=COMPRESSOR) as (worker, info):
-        numbered = [_with_numbers(step, info) for step in steps]
+        numbered = [_for_target(_with_numbers(step, info), profile) for step in steps]
         told = worker.call(
             "explain",
             steps=msgspec.to_builtins(numbered),
@@ -113,6 +113,13 @@ def _with_numbers(step: RecipeStep, info: ModelInfo) -> RecipeStep:
         max_macs=_number(step.max_macs, info.macs),
         max_parameters=_number(step.max_parameters, info.parameters),
     )
+
+
+def _for_target(step: RecipeStep, profile: Profile | None) -> RecipeStep:
+    """A step that simulates int8 with whose int8 that is, where only the target says it."""
+    if profile is None or not isinstance(step, QuantizeStep) or step.scheme is not None:
+        return step
+    return msgspec.structs.replace(step, scheme=hardware.scheme(profile))
 
 
 def _number(budget: float | None, whole: int | None) -> int | None:

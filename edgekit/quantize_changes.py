@@ -11,13 +11,10 @@ from typing import Any
 
 import msgspec
 
-from edgekit import hardware, training_loop
+from edgekit import compression_state, compression_warnings, hardware, training_loop
 from edgekit.compression_state import Work
 from edgekit.manifest_types import Quantization
-from edgekit.recipe_types import QuantizeStep, Scheme
-
-SCHEMES: dict[str, Scheme] = {"openvino": "openvino", "tensorrt": "tensorrt"}
-"""By the format of the target; all others are LiteRT's."""
+from edgekit.recipe_types import QuantizeStep
 
 SHOWN = 5
 
@@ -30,7 +27,7 @@ def twin(work: Work, step: QuantizeStep, name: str) -> Iterator[dict[str, Any]]:
         What there is to say of it in the manifest.
     """
     profile = hardware.load(work.plan.asked.target) if work.plan.asked.target else None
-    scheme = step.scheme or (SCHEMES.get(profile.format, "litert") if profile else "litert")
+    scheme = step.scheme or (hardware.scheme(profile) if profile else "litert")
     one_scale = hardware.one_scale(profile) if profile and scheme == "litert" else ()
     work.progress(f"{name}: int8 as {scheme} has it, ranges of some training samples")
     begun = work.worker.call(
@@ -54,7 +51,10 @@ def refine(work: Work, name: str) -> dict[str, Any]:
         if state["done"] >= state["total"]:
             break
         work.bar(state["done"] / state["total"], f"{name}: step {state['done']}/{state['total']}")
+    held = work.worker.call("held")
     report: dict[str, Any] = work.worker.call("finish_refinement")
+    if report["kept"] == "refined" and held["clusters"]:
+        compression_state.warn(work, compression_warnings.REFINED)
     found = f"{report['sqnr_db']:.1f} dB, plain int8 {report['plain_sqnr_db']:.1f}"
     verdict = (
         "kept"
@@ -65,7 +65,7 @@ def refine(work: Work, name: str) -> dict[str, Any]:
         f"{name}: outputs of {report['held_back']} samples that were held back: refined {found};"
         f" {verdict}"
     )
-    return {"refined": report}
+    return {"refined": report, "held": work.worker.call("held")}
 
 
 def _told(stays: dict[str, str]) -> str:

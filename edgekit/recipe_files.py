@@ -276,10 +276,6 @@ def _check_auto(step: ChannelsStep | PruneStep, number: int, where: str) -> None
     fix = f'leave it out, or write {key} = 0.5 in place of "auto"'
     if step.scope == "global":
         raise RecipeError(f'{at} has {key} = "auto", a share per layer, and scope = "global"', fix)
-    if isinstance(step, PruneStep) and ":" in step.pattern:
-        raise RecipeError(
-            f'{at} has {key} = "auto" and the pattern {step.pattern}, which is a sparsity', fix
-        )
     if isinstance(step, ChannelsStep) and step.overall and (step.max_macs or step.max_parameters):
         raise RecipeError(f"{at} has overall and a budget; either says how far", "leave one out")
 

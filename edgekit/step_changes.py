@@ -139,8 +139,7 @@ def _prune(work: Work, name: str, step: PruneStep) -> dict[str, Any]:
 
     What training leaves is pruned once more: nothing changes there, unless it was broken off.
     """
-    rate = step.learning_rate or prune_schedule.LEARNING_RATE
-    step = msgspec.structs.replace(step, learning_rate=rate)
+    step = prune_schedule.with_rate(step)
     if work.worker.call("held")["clusters"]:
         compression_state.warn(work, compression_warnings.PARTED)
     sparsity, told = _sparsity(work, name, step)

@@ -36,7 +36,5 @@ def check(step: RecipeStep, number: int, where: str) -> None:
             raise RecipeError(f"{said} takes one number for all layers; sparsity is auto", _OWN)
         case QuantizeStep(mode="ptq"):
             raise RecipeError(f"{said} has no mode ptq", f'set mode = "qat", or {_OWN}')
-        case QuantizeStep(precision=precision) if precision != "int8":
-            raise RecipeError(f"{said} trains for int8 alone; precision is {precision}", _OWN)
         case QuantizeStep(scheme=scheme) if scheme not in {None, "litert"}:
             raise RecipeError(f"{said} knows LiteRT's int8 alone; scheme is {scheme}", _OWN)

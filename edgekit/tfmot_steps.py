@@ -7,7 +7,7 @@ like the compressor is; the weights come back by layer. Nothing here imports a f
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import msgspec
 from edgekit import (
     compression_state,
     compression_warnings,
+    prune_schedule,
     recipe_files,
     registry,
     training_loop,
@@ -51,7 +52,7 @@ def change(work: Work, step: Step, name: str) -> dict[str, Any]:
                 engine.call("apply_once")
             weights = str(directory / "weights.npz")
             finished = engine.call("finish", path=weights)
-        taken = work.worker.call("take_weights", path=weights, **held([*_before(work, step), step]))
+        taken = work.worker.call("take_weights", path=weights, **_held(work, step, after=True))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     return {
@@ -62,17 +63,25 @@ def change(work: Work, step: Step, name: str) -> dict[str, Any]:
     }
 
 
-def held(steps: Sequence[RecipeStep]) -> dict[str, Any]:
-    """What the steps before have given the model that has to stay.
+def held(steps: Sequence[RecipeStep], came: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model has that has to stay.
+
+    Args:
+        steps: Those that changed it.
+        came: What it had before, of the recipe that wrote it: a `holding.Held` as plain data.
 
     Returns:
         `zeros`: whether one pruned, and `clusters`: into how many values the last one clustered.
     """
+    pruned = any(isinstance(step, PruneStep) for step in steps)
     clustered = [step.clusters for step in steps if isinstance(step, ClusterStep)]
-    return {
-        "zeros": any(isinstance(step, PruneStep) for step in steps),
-        "clusters": clustered[-1] if clustered else None,
-    }
+    before = None if pruned else came["clusters"] or None  # which pruning parts
+    return {"zeros": pruned or came["zeros"], "clusters": clustered[-1] if clustered else before}
+
+
+def _held(work: Work, step: Step, *, after: bool = False) -> dict[str, Any]:
+    came = [one.detail["held"] for one in work.steps if one.name in {"source", "student"}]
+    return held([*_before(work, step), *([step] if after else [])], came[-1])
 
 
 def _begin(work: Work, engine: Worker, step: Step, directory: Path) -> dict[str, Any]:
@@ -82,7 +91,7 @@ def _begin(work: Work, engine: Worker, step: Step, directory: Path) -> dict[str,
         "begin",
         path=str(model),
         step=msgspec.to_builtins(step),
-        held=held(_before(work, step)),
+        held=_held(work, step),
         trust=work.plan.asked.trust,
     )
     return begun
@@ -104,6 +113,7 @@ def _train(
     """Trains in TFMOT's worker; judged there, and by the same samples as always."""
     assert work.choosing is not None, "a recipe that trains has data"
     choosing, asked = work.choosing, work.plan.asked
+    rate = (prune_schedule.with_rate(step) if isinstance(step, PruneStep) else step).learning_rate
     there = replace(work, worker=engine)
     if step.weight > 0:
         work.progress(f"{name}: TFMOT trains on labels alone; weight and temperature are not used")
@@ -120,7 +130,7 @@ def _train(
         epochs=step.epochs,
         patience=step.patience,
         settings={
-            "learning_rate": step.learning_rate,
+            "learning_rate": rate,
             "batch_size": step.batch_size,
             "seed": asked.seed,
             "loss": asked.loss,

@@ -13,6 +13,7 @@ import msgspec
 
 from edgekit import manifest
 from edgekit.manifest_types import Quantization
+from edgekit.recipe_types import Scheme
 from edgekit.types import ModelFile, Precision
 from edgekit.workers import Worker
 
@@ -50,10 +51,21 @@ def located(
     ]
 
 
-def other_scales(quantization: Quantization, per_tensor: Sequence[str]) -> tuple[str, ...]:
-    """A warning where weights were trained with more or fewer scales than the target has."""
+def other_int8(
+    quantization: Quantization, scheme: Scheme, per_tensor: Sequence[str]
+) -> tuple[str, ...]:
+    """A warning where a model was trained for another int8 than the target's.
+
+    That is another runtime's, or one with more or fewer scales of weights.
+    """
+    if quantization.scheme != scheme:
+        text = (
+            f"the model was trained for int8 as {quantization.scheme} has it, and this target's is"
+            f" {scheme}: compress it with the same --target to have that trained"
+        )
+        return (text,)
     trained = set(quantization.per_tensor)
-    if quantization.scheme != "litert" or trained == set(per_tensor):
+    if scheme != "litert" or trained == set(per_tensor):
         return ()
     differing = ", ".join(sorted(trained ^ set(per_tensor))).replace("*", "every layer")
     text = (

@@ -55,7 +55,7 @@ PRUNE = 'name = "a"\n[[step]]\nkind = "prune"\n'
         (CHANNELS + 'ratio = "auto"\noverall = 0.95', r"step\[0\]\.overall is 0\.95"),
         (PRUNE + "sparsity = 0.5\noverall = 0.5", 'has overall, which goes with sparsity = "auto"'),
         (PRUNE + 'sparsity = "auto"\nscope = "global"', "a share per layer, and scope"),
-        (PRUNE + 'sparsity = "auto"\npattern = "2:4"', "the pattern 2:4, which is a sparsity"),
+        (PRUNE + 'sparsity = "auto"\npattern = "2:4"', r"sparsity is 'auto', and the p"),
         (CHANNELS + "max_macs = 1.5", r"step\[0\]\.max_macs is 1\.5"),
         (CHANNELS + "max_parameters = 0", r"step\[0\]\.max_parameters is 0"),
         (CHANNELS + "ratio = 0.5\niterations = 0", r"step\[0\]\.iterations is 0"),

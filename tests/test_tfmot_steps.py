@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekit import compressing, manifest, recipe_files, registry
-from edgekit.errors import MissingExtra, RecipeError
+from edgekit import compressing, manifest, recipe_files, registry, tfmot_steps
+from edgekit.errors import ConversionError, MissingExtra, RecipeError
+from edgekit.recipe_types import ClusterStep, PruneStep
 
 MODEL = Path(str(resources.files("edgekit") / "demo_digits.keras"))
 DATA = resources.files("edgekit") / "demo_digits.npz"
@@ -59,10 +60,9 @@ def recipe(tmp_path):
         ('kind = "prune"\nsparsity = 0.5\nscope = "global"', "scope is global"),
         ('kind = "prune"\nsparsity = "auto"', "sparsity is auto"),
         ('kind = "quantize"', "has no mode ptq"),
-        ('kind = "quantize"\nmode = "qat"\nprecision = "int16x8"', "precision is int16x8"),
         ('kind = "quantize"\nmode = "qat"\nscheme = "tensorrt"', "scheme is tensorrt"),
     ],
-    ids=["global", "auto", "ptq", "int16x8", "tensorrt"],
+    ids=["global", "auto", "ptq", "tensorrt"],
 )
 def test_what_tfmot_has_no_notion_of_is_refused_from_the_recipe(recipe, keys, said):
     with pytest.raises(RecipeError, match=rf"step\[0\] has engine tfmot.*{said}") as raised:
@@ -82,6 +82,26 @@ def test_a_missing_tfmot_is_one_line_before_anything_is_read(recipe, tmp_path, m
             tmp_path / "missing.keras", recipe=recipe(PCQAT), data="d.npz", output="m.keras"
         )
     assert raised.value.fix == "pip install 'edgekit[tfmot]'"
+
+
+def test_what_a_source_came_with_is_held_by_tfmot_too():
+    came = {"zeros": True, "clusters": 8, "for_int8": False}
+    assert tfmot_steps.held([], came) == {"zeros": True, "clusters": 8}
+    assert tfmot_steps.held([ClusterStep(4)], came) == {"zeros": True, "clusters": 4}
+    assert tfmot_steps.held([PruneStep(0.5)], came) == {"zeros": True, "clusters": None}
+    nothing = {"zeros": False, "clusters": 0, "for_int8": False}
+    assert tfmot_steps.held([], nothing) == {"zeros": False, "clusters": None}
+
+
+@with_tfmot
+@pytest.mark.parametrize("target", ["host-openvino", "nvidia-t4"])
+def test_tfmots_int8_is_refused_for_a_target_with_another(recipe, tmp_path, target):
+    with pytest.raises(ConversionError, match=f"LiteRT's int8 alone, and {target}") as raised:
+        compressing.plan(
+            tmp_path / "missing.keras", recipe=recipe(PCQAT), data="d.npz", target=target,
+            output=tmp_path / "m.keras",
+        )  # fmt: skip
+    assert 'leave out engine = "tfmot"' in raised.value.fix
 
 
 @pytest.fixture(scope="module")

@@ -41,12 +41,13 @@ _RULES: dict[str, _Rule] = {
 class Kernel:
     """One weight.
 
-    `layer` is its layer's name, with those of the layers around it; `kind` that layer's class.
-    `variable` is Keras' own, which training moves. All axes that are neither of inputs nor of
-    outputs are taps.
+    `layer` is its layer's name, with those of the layers around it; `outer` the outermost one's,
+    which is the graph's name for it; `kind` the layer's class. `variable` is Keras' own, which
+    training moves. All axes that are neither of inputs nor of outputs are taps.
     """
 
     layer: str
+    outer: str
     kind: str
     weight: str
     variable: Any
@@ -74,7 +75,7 @@ def find(model: Any, *, trained: bool = False) -> tuple[list[Kernel], list[Remov
             if id(leaf) in seen:
                 continue
             seen.add(id(leaf))
-            found, why = _of_layer(leaf, name, trained=trained)
+            found, why = _of_layer(leaf, name, layer.name, trained=trained)
             kernels += found
             if why:
                 left.append(Removal(name, type(leaf).__name__, None, None, why))
@@ -125,7 +126,9 @@ def _own_weights(layer: Any) -> list[Any]:
     return [variable for variable in own if len(variable.shape) > 1]
 
 
-def _of_layer(layer: Any, name: str, *, trained: bool) -> tuple[list[Kernel], str | None]:
+def _of_layer(
+    layer: Any, name: str, outer: str, *, trained: bool
+) -> tuple[list[Kernel], str | None]:
     """A layer's kernels, or why it has none."""
     rule = _rule(layer)
     if rule is None or getattr(layer, "quantization_mode", None):
@@ -136,7 +139,8 @@ def _of_layer(layer: Any, name: str, *, trained: bool) -> tuple[list[Kernel], st
         return [], "its weights are frozen (trainable = False)"
     kind = type(layer).__name__
     return [
-        Kernel(name, kind, weight, getattr(layer, weight), *axes) for weight, axes in rule.items()
+        Kernel(name, outer, kind, weight, getattr(layer, weight), *axes)
+        for weight, axes in rule.items()
     ], None
 
 

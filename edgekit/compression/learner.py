@@ -238,6 +238,8 @@ class Learner(Source):
         if report["kept"] == "plain":
             self._replace(self._layers_of_model())
             self._twin = None
+        else:
+            self._held = Held(zeros=self._held.zeros)  # weights moved each by itself
         return report
 
     def finish_quantization(self, mode: Literal["qat", "refined"]) -> dict[str, Any] | None:

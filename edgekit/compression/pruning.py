@@ -22,7 +22,7 @@ Scope = Literal["layer", "global"]
 
 
 class Amount(NamedTuple):
-    """How much goes: a share, or one per layer by name; from where; in which pattern."""
+    """How much goes: a share, or one per layer of the graph; from where; in which pattern."""
 
     sparsity: float | Mapping[str, float]
     pattern: str = "unstructured"
@@ -97,11 +97,11 @@ def prune(model: Any, amount: Amount, *, trained: bool) -> tuple[list[Removal], 
 def _share(kernel: Kernel, amount: Amount) -> float:
     if not isinstance(amount.sparsity, Mapping):
         return amount.sparsity
-    return amount.sparsity[kernel.layer]
+    return amount.sparsity[kernel.outer]
 
 
 def _obstacle(kernel: Kernel, amount: Amount, shape: Shape) -> str | None:
-    if isinstance(amount.sparsity, Mapping) and kernel.layer not in amount.sparsity:
+    if isinstance(amount.sparsity, Mapping) and kernel.outer not in amount.sparsity:
         return "no sparsity was found for it"
     if shape.kind == "unstructured":
         return None
@@ -159,6 +159,8 @@ def _lowest(units: _Units, share: float) -> Array:
 
 def _lowest_of_all(units: Sequence[_Units], share: float) -> list[Array]:
     """The lowest of all layers together; each keeps its largest, or nothing would pass it."""
+    if not units:
+        return []
     magnitudes = [one.magnitudes.ravel().copy() for one in units]
     for one in magnitudes:
         one[np.argmax(one)] = np.inf

@@ -2,7 +2,8 @@
 
 Channels are equalized, biases corrected for what rounding the weights shifts, and rounding and
 ranges trained against the float model. At every stage the better of two twins goes on, judged by
-the signal-to-noise ratio of the outputs; the last word have samples that nothing else looked at.
+the signal-to-noise ratio of the outputs. Samples that are held back from all of it say where the
+training was best, and have the last word between that and plain int8.
 Imports TensorFlow: for workers.
 """
 

@@ -20,14 +20,13 @@ from tensorflow_model_optimization.python.core.clustering.keras.experimental imp
 from edgekit.compression import tfmot_rules
 from edgekit.compression.graph import Graph
 from edgekit.compression.tfmot_replay import Replayed
+from edgekit.prune_schedule import RAMP_SHARE
 from edgekit.recipe_types import ClusterStep, PruneStep
 
 Array = NDArray[Any]
 Weights = dict[str, list[Array]]
 """By the layer's name in the Keras 3 graph."""
 
-RAMP_SHARE = 0.5
-"""Of all steps, in which the zeros of a polynomial schedule come; after it the weights recover."""
 MOST_FREQUENT = 100
 """TFMOT's own distance between two updates of the masks, where the ramp is long enough."""
 RAMP_UPDATES = 10
@@ -64,7 +63,8 @@ class Pruning:
         steps: int,
     ) -> None:
         self._names, self._taken = replayed.names, taken
-        ramp = step.schedule == "polynomial" and ":" not in step.pattern and steps > 0
+        gradual, at_once = step.schedule == "polynomial" and steps > 0, ":" in step.pattern
+        ramp = gradual and not at_once
         schedule, last = _schedule(float(step.sparsity), steps, ramp=ramp)
         pattern = _pattern(step.pattern)
 
@@ -74,7 +74,8 @@ class Pruning:
             return tfmot.sparsity.keras.prune_low_magnitude(layer, schedule, **pattern)
 
         self.model = tf_keras.models.clone_model(replayed.model, clone_function=wrap)
-        self.notes: list[str] = []
+        told = f"TFMOT makes the zeros of the pattern {step.pattern} all at once, before it trains"
+        self.notes = [told] * (gradual and at_once)
         self.settled_at = last if ramp else 0
         self._start(0 if ramp else max(1, last))
 

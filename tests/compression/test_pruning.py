@@ -89,6 +89,23 @@ def test_a_pattern_leaves_out_what_it_does_not_fit_and_says_why(worker):
     assert "looked up and not multiplied" in table["kept"][0]["why"]
 
 
+def test_a_pattern_that_fits_no_layer_changes_nothing_over_all_layers_too(worker):
+    found = worker.call("prune", name="volume", sparsity=0.5, pattern="99x99", scope="global")
+    assert not found["applied"]
+    assert [one["layer"] for one in found["kept"]] == KERNELS["volume"]
+
+
+def test_a_share_of_a_layer_goes_for_the_layers_inside_it(worker):
+    shares = {"embed": 0.25, "attend": 0.5, "einsum": 0.75}
+    found = worker.call("prune", name="words", sparsity=shares)
+    assert [one["layer"] for one in found["applied"]] == KERNELS["words"][:-1]
+    assert [one["layer"] for one in found["kept"]] == ["out"]
+    after = arrays(found, "after")
+    for path, values in after.items():
+        share = shares.get(path.partition("/")[0], 0.0)
+        assert (values == 0).sum() == round(share * values.size), path
+
+
 def test_blocks_go_as_a_whole_those_of_least_mean_magnitude(worker):
     found = worker.call("prune", name="words", sparsity=0.5, pattern="4x3")
     before, after = arrays(found, "before"), arrays(found, "after")
