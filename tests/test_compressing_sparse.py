@@ -95,6 +95,27 @@ def test_zeros_and_shared_bytes_reach_the_int8_artifact(compressed, artifact, ke
 
 
 @pytest.mark.slow
+def test_training_with_int8_simulated_keeps_zeros_and_shared_bytes(tmp_path):
+    qat = 'kind = "quantize"\nmode = "qat"\nepochs = 1\nlearning_rate = 0.001'
+    output, artifact = tmp_path / "m.keras", tmp_path / "m.tflite"
+    once = [text.replace("epochs = 2", "epochs = 1") for text in (PRUNE, CLUSTER, qat)]
+    made = compressing.compress(MODEL, recipe=recipe(tmp_path, *once), data=DATA, output=output)
+    converted = conversion.convert(output, data=DATA, metric="top1", output=artifact)
+    assert converted.calibration.chosen == "trained"
+    kernels = [
+        tensor.data.view(np.int8)
+        for tensor in tflite_file.read(artifact).main.tensors
+        if tensor.constant and tensor.dtype == "int8" and len(tensor.shape) > 1
+    ]
+    assert len(kernels) == len(KERNELS)
+    for values in kernels:
+        assert np.unique(values).size <= 12
+        assert (values == 0).mean() >= 0.7
+    # Two of the 600 samples: the artifact is what the twin was, give or take a rounding.
+    assert abs(converted.accuracy.value - made.accuracy.value) <= 0.0034
+
+
+@pytest.mark.slow
 def test_a_float_artifact_stores_its_zeros_sparsely(compressed, tmp_path):
     output = tmp_path / "m.tflite"
     made = conversion.convert(compressed[0], precision="fp32", data=DATA, output=output)
