@@ -67,9 +67,12 @@ def notes(matched: Matched) -> list[str]:
             f" the artifact: {_shown(matched.unused)}"
         )
     if matched.without:
+        count = len(matched.without)
+        have = "activation has no trained range, and gets its" if count == 1 else (
+            "activations have no trained range, and get their"
+        )  # fmt: skip
         said.append(
-            f"{len(matched.without)} activations have no trained range, and get their extremes on"
-            f" the calibration samples: {_shown(matched.without)}"
+            f"{count} {have} extremes on the calibration samples: {_shown(matched.without)}"
         )
     return said
 
