@@ -54,6 +54,7 @@ def convert(
     batch: str = "1",
     max_drop: float | None = None,
     simplify: bool = True,
+    sparse: bool = True,
     emit: Emit | None = None,
     device: str | None = None,
     output: str | Path,
@@ -77,6 +78,7 @@ def convert(
         batch: "N" (static), "dynamic", or "A..B" for TensorRT.
         max_drop: Largest accuracy loss allowed, absolute in the metric (0.01 is one point).
         simplify: First remove identities and dead channels from Keras models.
+        sparse: Store weights that are mostly zeros sparsely, where LiteRT runs that alike.
         emit: Write C sources in place of the .tflite: "c" (needs no runtime) or "c-array" (for
             TensorFlow Lite Micro); an int8 .tflite is taken as it is.
         device: Where a TensorRT engine is built: the device that will run it; "none" builds none.
@@ -99,7 +101,8 @@ def convert(
     resolved, source, profile = conversion_plan.resolve(
         model, target=target, precision=precision, data=data, preprocess=preprocess, metric=metric,
         input_type=input_type, output_type=output_type, batch=batch, max_drop=max_drop,
-        simplify=simplify, emit=emit, device=device, output=output, seed=seed, trust=trust,
+        simplify=simplify, sparse=sparse, emit=emit, device=device, output=output, seed=seed,
+        trust=trust,
     )  # fmt: skip
     found = manifest.up_to_date(output, resolved.request_sha256)
     if found and not force:

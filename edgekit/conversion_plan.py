@@ -44,6 +44,7 @@ def resolve(
     batch: str,
     max_drop: float | None,
     simplify: bool,
+    sparse: bool = True,
     output: Path,
     seed: int,
     trust: bool,
@@ -83,6 +84,7 @@ def resolve(
     simplified = simplify and source.family == "keras"
     options = [chosen, wanted, metric, input_type, output_type, batch, max_drop, seed, simplified]
     options += [emit] if emit else []
+    options += [] if sparse else ["no-sparse"]
     trained = trained_ranges.recorded(source, chosen)
     options += [msgspec.to_builtins(trained)] if trained else []
     options += coral_plan.siblings(profile)  # with the compiler there is more to make
@@ -104,6 +106,7 @@ def resolve(
         threads=profile.litert.threads if profile.litert else 1,
         preprocess=wanted,
         simplify=simplified,
+        sparse=sparse,
         data=data,
         metric=metric,
         max_drop=max_drop,

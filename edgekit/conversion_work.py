@@ -265,7 +265,8 @@ def _check(
 
 def _stored_sparsely(shop: Workshop, resolved: ConversionPlan, built: Built) -> tuple[str, ...]:
     """Weights that are mostly zeros, in a form that LiteRT reads and microcontrollers do not."""
-    if resolved.runtime != "litert" or resolved.format != "tflite" or resolved.emit is not None:
+    dense_only = resolved.runtime != "litert" or resolved.format != "tflite" or resolved.emit
+    if dense_only or not resolved.sparse:
         return ()
     names: list[str] = shop.converter.call(
         "store_sparsely", path=str(built.files[0]), precision=built.choice.precision
@@ -342,7 +343,7 @@ def _step(resolved: ConversionPlan, outcome: Outcome) -> Step:
             "overrides": built.choice.overrides,
             "batch": resolved.batch_range or resolved.batch,
             "quantized_share": built.quantized_share,
-            "sparse": outcome.sparse,
+            "sparse": list(outcome.sparse),
         },
     )
 

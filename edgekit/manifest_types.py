@@ -120,7 +120,8 @@ class ConversionPlan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """What a conversion will do, with every default resolved; `--dry-run` prints it.
 
     `batch` None is dynamic, within `batch_range` where the target builds engines for one.
-    `simplify`: lossless simplification comes first; of Keras models only.
+    `simplify`: lossless simplification comes first; of Keras models only. `sparse`: weights that
+    are mostly zeros may be stored sparsely.
     `emit` names the C sources that are written in place of the .tflite. `device` is where an engine
     is to be built.
     """
@@ -140,6 +141,7 @@ class ConversionPlan(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     threads: int
     preprocess: str
     simplify: bool
+    sparse: bool = True
     data: str | None
     metric: str | None
     max_drop: float | None

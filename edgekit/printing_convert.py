@@ -61,6 +61,9 @@ def _facts(made: Manifest, output: Path) -> Iterator[tuple[str, printing.Cell]]:
     yield "manifest", str(manifests.path_for(output))
     yield "format", f"{artifact.format} {artifact.precision or ''}{target}"
     yield "from", made.source.path
+    stored = made.steps[-1].detail.get("sparse", ()) if made.steps else ()
+    if stored:
+        yield "sparse", f"weights of {len(stored)} layers; --no-sparse leaves them, and zips better"
     memory = _memory(made)
     if memory:
         yield "memory", memory
