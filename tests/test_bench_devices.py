@@ -133,7 +133,9 @@ def told(machine, replicates, target=None) -> list[str]:
     frames = {"environment": {**MACHINE, **machine}, "facts": {"delegate": None, "versions": {}}}
     observed = bench_rounds.Observed(replicates, frames)
     return list(
-        bench_warnings.of(remote("a"), SimpleNamespace(target=target, made_for=target), observed, 1)
+        bench_warnings.of(
+            remote("a"), SimpleNamespace(target=target, made_for=target, engine=None), observed, 1
+        )
     )
 
 

@@ -163,7 +163,7 @@ def test_what_a_phone_does_not_tell_of_itself_is_no_warning_and_no_crash(adb, tm
     run = Run(50, 1e-3, 1e-3, None, None, None, None, None, None, False, None, None)
     figures = msgspec.convert(adb_benchmark._figures(run), Replicate)
     observed = Observed([figures], {"environment": device.probe(), "facts": {}})
-    told = list(bench_warnings.of(device, SimpleNamespace(target=None), observed, 1))
+    told = list(bench_warnings.of(device, SimpleNamespace(target=None, engine=None), observed, 1))
     assert told == [f"no accuracy: {device.unjudged}"]
 
 
