@@ -285,7 +285,7 @@ class Compressor(Learner):
         taken = graph.read(self._layers_of_model())
         tfmot_keeping.put(taken, tfmot_keeping.read(Path(path)))
         self._replace(rebuilding.rebuild(taken))
-        self._held = Held(zeros=zeros or self._held.zeros, clusters=clusters or self._held.clusters)
+        self._held = Held(zeros=zeros or self._held.zeros, clusters=clusters or 0)
         return {"held": self.held()}
 
     def save(self, path: str) -> None:
