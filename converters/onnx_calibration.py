@@ -137,7 +137,8 @@ class Calibration:
         model = self._dialect.quantized(self._graph, self._ranges(choice), (), fitted=False)
         rounded = {node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
         lacking = [name for name in matched.without if name in rounded and not self._bounded(name)]
-        return matched._replace(without=lacking)
+        unclear = {name: those for name, those in matched.unclear.items() if name in rounded}
+        return matched._replace(without=lacking, unclear=unclear)
 
     def _bounded(self, name: str) -> bool:
         producer = self._graph.producers.get(name)

@@ -21,13 +21,21 @@ Extremes = tuple[float, float, float, float]
 """Lowest and highest value over all samples; means of each sample's lowest and highest one."""
 
 
+ALIKE = 0.01
+"""Largest difference of two ranges that are the same to int8, over what both span: 2.5 steps."""
+
+
 class Matched(NamedTuple):
-    """Ranges by tensor; how many were given, which ones no tensor has; tensors that have none."""
+    """Ranges by tensor; how many were given, which ones no tensor has; tensors that have none.
+
+    `unclear` gives, for a tensor that several ranges fit which differ, whose these are.
+    """
 
     ranges: dict[str, Range]
     trained: int
     unused: list[str]
     without: list[str]
+    unclear: dict[str, list[str]]
 
 
 def extremes(lows: Sequence[float], highs: Sequence[float]) -> Extremes:
@@ -39,6 +47,8 @@ def extremes(lows: Sequence[float], highs: Sequence[float]) -> Extremes:
 def match(trained: Sequence[Mapping[str, Any]], seen: Mapping[str, Extremes]) -> Matched:
     """The range of each tensor whose extremes are those of a trained one.
 
+    Where several are, and their ranges differ, it gets one that spans them all: nothing is cut off.
+
     Args:
         trained: `name`, `range` (two numbers) and `extremes` (four) of each.
         seen: Of the graph's tensors.
@@ -46,16 +56,21 @@ def match(trained: Sequence[Mapping[str, Any]], seen: Mapping[str, Extremes]) ->
     ranges: dict[str, Range] = {}
     used: set[str] = set()
     without: list[str] = []
+    unclear: dict[str, list[str]] = {}
     for tensor, found in seen.items():
-        near = [(_distance(one["extremes"], found), one) for one in trained]
-        distance, best = min(near, key=lambda pair: pair[0], default=(1.0, {}))
-        if distance > TOLERANCE:
+        near = _near(trained, found)
+        if not near:
             without.append(tensor)
             continue
-        ranges[tensor] = float(best["range"][0]), float(best["range"][1])
-        used |= {one["name"] for other, one in near if other <= TOLERANCE}
+        whole = _spanning(near)
+        differ = any(_differ(whole, one["range"]) for one in near)
+        if differ:
+            unclear[tensor] = [str(one["name"]) for one in near]
+        nearest = near[0]["range"]
+        ranges[tensor] = whole if differ else (float(nearest[0]), float(nearest[1]))
+        used |= {one["name"] for one in near}
     unused = [one["name"] for one in trained if one["name"] not in used]
-    return Matched(ranges, len(trained), unused, without)
+    return Matched(ranges, len(trained), unused, without, unclear)
 
 
 def notes(matched: Matched) -> list[str]:
@@ -74,7 +89,31 @@ def notes(matched: Matched) -> list[str]:
         said.append(
             f"{count} {have} extremes on the calibration samples: {_shown(matched.without)}"
         )
+    if matched.unclear:
+        tensor, names = next(iter(matched.unclear.items()))
+        more = f", and {len(matched.unclear) - 1} more likewise" * (len(matched.unclear) > 1)
+        said.append(
+            f"{tensor} has the values of several activations whose trained ranges differ"
+            f" ({_shown(names)}), and gets a range that spans them{more}"
+        )
     return said
+
+
+def _near(trained: Sequence[Mapping[str, Any]], found: Sequence[float]) -> list[Mapping[str, Any]]:
+    """The trained ones that a tensor can be, the nearest first."""
+    every = [(_distance(one["extremes"], found), one) for one in trained]
+    near = [pair for pair in every if pair[0] <= TOLERANCE]
+    return [one for _, one in sorted(near, key=lambda pair: pair[0])]
+
+
+def _spanning(near: Sequence[Mapping[str, Any]]) -> Range:
+    lows, highs = zip(*(one["range"] for one in near), strict=True)
+    return float(min(lows)), float(max(highs))
+
+
+def _differ(whole: Range, own: Sequence[float]) -> bool:
+    width = max(whole[1] - whole[0], 1e-30)
+    return max(own[0] - whole[0], whole[1] - own[1]) / width > ALIKE
 
 
 def _distance(ours: Sequence[float], theirs: Sequence[float]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edgekit import metrics, units
@@ -18,6 +18,15 @@ UNFOLDED = (
 REFINED = (
     "quantize: refine moved each weight by itself: those that shared values (cluster) are no longer"
     " equal"
+)
+PER_CHANNEL = (
+    "quantize: the values that weights share (cluster) were not chosen for int8, which has a scale"
+    " for each channel: in the artifact each channel has bytes of its own; cluster for int8 in the"
+    " same recipe, with edgekit's own engine, to have them shared"
+)
+UNKNOWN_TO_TFMOT = (
+    "quantize: the model's weights share values by channel (cluster), which TFMOT does not know and"
+    ' does not hold; leave out engine = "tfmot" to have them held'
 )
 PARTED = "prune: the model's weights shared values (cluster), which are not held from here on"
 
@@ -85,6 +94,17 @@ def of_values(kind: str, applied: Sequence[Any]) -> Iterator[str]:
     """A step prune or cluster that no layer took."""
     if not applied:
         yield f"{kind}: no layer was changed; `kept` in the manifest says why, layer by layer"
+
+
+def of_shared_values(held: Mapping[str, Any], per_tensor: Sequence[str]) -> Iterator[str]:
+    """Values that are equal as floats, before training that rounds each channel by its own scale.
+
+    Args:
+        held: A `holding.Held` as plain data.
+        per_tensor: TFLite operators whose weights have one scale; "*" for all.
+    """
+    if held["clusters"] and not held["for_int8"] and "*" not in per_tensor:
+        yield PER_CHANNEL
 
 
 def lost(source: Accuracy, made: Accuracy, paired: PairedChange | None) -> Iterator[str]:

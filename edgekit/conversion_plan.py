@@ -116,7 +116,7 @@ def resolve(
         output=str(output),
         request_sha256=request_sha256,
         up_to_date=manifest.up_to_date(output, request_sha256) is not None,
-        notes=notes,
+        notes=(*notes, *trained_ranges.left_out(source, chosen)),
     )
     return plan, source, profile
 

@@ -100,6 +100,7 @@ def explain(
             "explain",
             steps=msgspec.to_builtins(numbered),
             multiple=profile.channel_multiple if profile else 1,
+            per_tensor=list(hardware.one_scale(profile)) if profile else [],
         )
     return info, _put_together(chosen, steps, told, info, profile)
 

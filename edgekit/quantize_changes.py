@@ -29,6 +29,9 @@ def twin(work: Work, step: QuantizeStep, name: str) -> Iterator[dict[str, Any]]:
     profile = hardware.load(work.plan.asked.target) if work.plan.asked.target else None
     scheme = step.scheme or (hardware.scheme(profile) if profile else "litert")
     one_scale = hardware.one_scale(profile) if profile and scheme == "litert" else ()
+    if step.mode == "qat":
+        held = work.worker.call("held")
+        compression_state.warn(work, *compression_warnings.of_shared_values(held, one_scale))
     work.progress(f"{name}: int8 as {scheme} has it, ranges of some training samples")
     begun = work.worker.call(
         "begin_quantization", scheme=scheme, per_tensor=list(one_scale), seed=work.plan.asked.seed

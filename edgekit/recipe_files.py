@@ -32,6 +32,9 @@ LISTS_THEM = "edgekit recipes list names them all; a file of your own is given a
 TOLERANCE = 1e-3
 """Of a sparsity that says the same as its pattern: 0.333 and 2:3."""
 
+_ONE_ENGINE = (
+    'use one engine for cluster and quantize: write engine = "tfmot" in both, or leave it out'
+)
 _AMOUNTS = ("ratio", "max_macs", "max_parameters")
 _KINDS = {str(step.__struct_config__.tag): step for step in get_args(RecipeStep)}
 
@@ -231,10 +234,11 @@ def _check_order(recipe: Recipe, where: str) -> None:
         for earlier, before in enumerate(recipe.step[:number]):
             why = _undoes(step, before)
             if why:
+                swapped = f"put the step {kind(step)} before it"
                 raise RecipeError(
                     f"{where}: step[{number}] ({kind(step)}) {why} step[{earlier}]"
                     f" ({kind(before)})",
-                    f"put the step {kind(step)} before it",
+                    _ONE_ENGINE if isinstance(step, QuantizeStep) else swapped,
                 )
 
 
@@ -244,6 +248,8 @@ def _undoes(step: RecipeStep, before: RecipeStep) -> str | None:
             return "has the criterion reconstruction, which adjusts weights and would undo"
         case PruneStep(), ClusterStep():
             return "parts the values that weights share by"
+        case QuantizeStep(engine="tfmot"), ClusterStep(engine="own"):
+            return "has engine tfmot, which knows no values by channel as they are shared by"
     return None
 
 

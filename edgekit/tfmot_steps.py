@@ -40,6 +40,8 @@ def change(work: Work, step: Step, name: str) -> dict[str, Any]:
         ModelError: A layer has no equal in tf_keras, or TFMOT can treat none.
     """
     reference = registry.engine_reference(ENGINE)
+    if isinstance(step, QuantizeStep) and _shares_by_channel(work.worker.call("held")):
+        compression_state.warn(work, compression_warnings.UNKNOWN_TO_TFMOT)
     trained = recipe_files.trains(step)
     directory = work.directory / "tfmot"
     directory.mkdir()
@@ -72,11 +74,17 @@ def held(steps: Sequence[RecipeStep], came: Mapping[str, Any]) -> dict[str, Any]
 
     Returns:
         `zeros`: whether one pruned, and `clusters`: into how many values the last one clustered.
+        Values by channel are none that TFMOT could hold.
     """
     pruned = any(isinstance(step, PruneStep) for step in steps)
     clustered = [step.clusters for step in steps if isinstance(step, ClusterStep)]
-    before = None if pruned else came["clusters"] or None  # which pruning parts
+    parted = pruned or _shares_by_channel(came)
+    before = None if parted else came["clusters"] or None
     return {"zeros": pruned or came["zeros"], "clusters": clustered[-1] if clustered else before}
+
+
+def _shares_by_channel(came: Mapping[str, Any]) -> bool:
+    return bool(came["clusters"] and came["for_int8"])
 
 
 def _held(work: Work, step: Step, *, after: bool = False) -> dict[str, Any]:

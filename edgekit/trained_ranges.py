@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from edgekit import manifest
-from edgekit.manifest_types import Quantization
+from edgekit.manifest_types import Manifest, Quantization
 from edgekit.recipe_types import Scheme
 from edgekit.types import ModelFile, Precision
 from edgekit.workers import Worker
@@ -20,11 +20,21 @@ from edgekit.workers import Worker
 
 def recorded(source: ModelFile, precision: Precision) -> Quantization | None:
     """What a model's manifest records for a precision; nothing if the file changed since."""
-    path = Path(source.path)
-    found = manifest.read(path) if source.family == "keras" else None
-    if found is None or found.quantization is None or not manifest.matches(path, found):
-        return None
-    return found.quantization if found.quantization.precision == precision else None
+    found = _beside(source, precision)
+    return found.quantization if found and manifest.matches(Path(source.path), found) else None
+
+
+def left_out(source: ModelFile, precision: Precision) -> tuple[str, ...]:
+    """A warning where a file is no longer the one that its manifest records ranges for."""
+    found = _beside(source, precision)
+    damage = manifest.damage(Path(source.path), found) if found else None
+    if found is None or damage is None:
+        return ()
+    text = (
+        f"the ranges that the recipe {found.recipe} left are not used, and {precision} is plainly"
+        f" calibrated: of what it wrote, {damage} since; convert that, or compress again"
+    )
+    return (text,)
 
 
 def located(
@@ -80,3 +90,10 @@ def hand_over(
 ) -> tuple[str, ...]:
     """Gives the ranges to a converter, which then calibrates nothing else; returns warnings."""
     return tuple(converter.call("take_ranges", samples=str(samples), trained=list(trained)))
+
+
+def _beside(source: ModelFile, precision: Precision) -> Manifest | None:
+    """The manifest beside a model, if it records ranges for a precision."""
+    found = manifest.read(Path(source.path)) if source.family == "keras" else None
+    trained = found.quantization if found else None
+    return found if trained and trained.precision == precision else None

@@ -35,6 +35,23 @@ def test_a_difference_that_chance_explains_is_not_told(counts: tuple[int, int]) 
     assert not list(compression_warnings.lost(top1(0.881), made, paired))
 
 
+@pytest.mark.parametrize(
+    ("held", "per_tensor", "warned"),
+    [
+        ({"clusters": 8, "for_int8": False}, (), True),
+        ({"clusters": 8, "for_int8": False}, ("FULLY_CONNECTED",), True),
+        ({"clusters": 8, "for_int8": False}, ("*",), False),
+        ({"clusters": 8, "for_int8": True}, (), False),
+        ({"clusters": 0, "for_int8": False}, (), False),
+    ],
+)
+def test_values_that_scales_by_channel_part_are_told(
+    held: dict[str, int], per_tensor: tuple[str, ...], *, warned: bool
+) -> None:
+    said = " ".join(compression_warnings.of_shared_values(held, per_tensor))
+    assert ("each channel has bytes of its own" in said) is warned
+
+
 def test_without_right_and_wrong_the_interval_decides() -> None:
     (told,) = compression_warnings.lost(mse(10.3, (10.2, 10.4)), mse(11.7, (11.6, 11.8)), None)
     assert "mse 10.30 → 11.70 [11.60, 11.80]" in told

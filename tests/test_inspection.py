@@ -142,6 +142,17 @@ def test_what_the_target_does_not_run_is_found_and_without_a_target_asked_for(tm
     assert any("add --target" in note for note in anywhere.notes)
 
 
+@needs_keras
+@pytest.mark.parametrize(
+    ("target", "scales"), [("cortex-m7", "one scale"), ("host", "a scale per")]
+)
+def test_scales_of_weights_are_explained_as_the_target_has_them(tmp_path, target, scales):
+    step = explained(tmp_path, 'kind = "quantize"\nmode = "qat"', target=target).steps[-1]
+    told = {one.kind: one.why for one in step.applies}
+    assert scales in told["Dense"]
+    assert "a scale per channel" in told["Conv2D"]
+
+
 def test_a_recipe_says_nothing_of_a_model_without_keras_layers(tiny_cnn_tflite):
     with pytest.raises(ModelError, match="recipes change Keras layers"):
         inspection.explain(tiny_cnn_tflite, "int8")

@@ -70,6 +70,20 @@ def test_what_tfmot_has_no_notion_of_is_refused_from_the_recipe(recipe, keys, sa
     assert 'leave out engine = "tfmot"' in raised.value.fix
 
 
+def test_values_shared_by_channel_are_not_left_to_tfmots_quantization(recipe):
+    steps = (
+        '[[step]]\nkind = "cluster"\nclusters = 16\n{}[[step]]\nkind = "quantize"\nmode = "qat"\n{}'
+    )
+    tfmot = 'engine = "tfmot"\n'
+    with pytest.raises(
+        RecipeError, match=r"step\[1\] \(quantize\) has engine tfmot.*step\[0\]"
+    ) as raised:
+        recipe_files.load(recipe('name = "mixed"\n' + steps.format("", tfmot)))
+    assert raised.value.fix.startswith("use one engine for cluster and quantize")
+    for engine in ("", tfmot):  # what the fix says
+        assert recipe_files.load(recipe('name = "one"\n' + steps.format(engine, engine)))
+
+
 def test_a_missing_tfmot_is_one_line_before_anything_is_read(recipe, tmp_path, monkeypatch):
     installed = registry.has_module
     monkeypatch.setattr(
@@ -89,6 +103,8 @@ def test_what_a_source_came_with_is_held_by_tfmot_too():
     assert tfmot_steps.held([], came) == {"zeros": True, "clusters": 8}
     assert tfmot_steps.held([ClusterStep(4)], came) == {"zeros": True, "clusters": 4}
     assert tfmot_steps.held([PruneStep(0.5)], came) == {"zeros": True, "clusters": None}
+    by_channel = {"zeros": True, "clusters": 8, "for_int8": True}
+    assert tfmot_steps.held([], by_channel) == {"zeros": True, "clusters": None}
     nothing = {"zeros": False, "clusters": 0, "for_int8": False}
     assert tfmot_steps.held([], nothing) == {"zeros": False, "clusters": None}
 

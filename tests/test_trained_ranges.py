@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from edgekit import hardware, trained_ranges
-from edgekit.manifest_types import Quantization
+from edgekit import hardware, manifest, trained_ranges
+from edgekit.manifest_types import Manifest, Quantization
+from edgekit.types import FileRef, ModelFile
 
 
 def recorded(scheme: str, *per_tensor: str) -> Quantization:
@@ -33,3 +36,34 @@ def test_int8_of_another_runtime_is_warned_of():
 def test_other_scales_of_weights_are_warned_of():
     (said,) = trained_ranges.other_int8(recorded("litert"), "litert", ("FULLY_CONNECTED",))
     assert "(FULLY_CONNECTED)" in said
+
+
+@pytest.fixture
+def compressed(tmp_path):
+    """A file of a recipe that trained int8, beside its manifest, as `loading.identify` finds it."""
+    path = tmp_path / "m.keras"
+    path.write_bytes(b"as it was written")
+    written = Manifest(
+        versions={}, command=(), request_sha256="r", seed=0, model_name="m", recipe="qat-int8",
+        artifact=manifest.artifact_info(
+            (path,), format_name="keras", precision=None, gzip_bytes=1
+        ),
+        source=FileRef("source.keras", "s", 1), quantization=recorded("litert"),
+    )  # fmt: skip
+    manifest.path_for(path).write_bytes(manifest.encode(written))
+    return ModelFile(str(path), "keras", "keras", "s", 17)
+
+
+def test_ranges_are_taken_for_the_file_and_the_precision_that_they_were_trained_for(compressed):
+    assert trained_ranges.recorded(compressed, "int8") == recorded("litert")
+    assert trained_ranges.recorded(compressed, "int16x8") is None
+    assert not trained_ranges.left_out(compressed, "int8")
+
+
+def test_ranges_of_a_file_that_changed_are_left_out_aloud(compressed):
+    Path(compressed.path).write_bytes(b"as somebody left it")
+    assert trained_ranges.recorded(compressed, "int8") is None
+    (said,) = trained_ranges.left_out(compressed, "int8")
+    assert "the ranges that the recipe qat-int8 left are not used" in said
+    assert "m.keras was changed since" in said
+    assert not trained_ranges.left_out(compressed, "fp32")

@@ -79,12 +79,15 @@ class Compressor(Learner):
         self._held = holding.of_file(self._student_path)
         return {"notes": list(student.notes)}
 
-    def explain(self, steps: list[dict[str, Any]], multiple: int) -> list[Any]:
+    def explain(
+        self, steps: list[dict[str, Any]], multiple: int, per_tensor: list[str]
+    ) -> list[Any]:
         """What each step of a recipe would do to the model, which stays as it is.
 
         Args:
             steps: `recipe_types.RecipeStep`s as plain data, with budgets as numbers.
             multiple: What channel counts are rounded up to.
+            per_tensor: TFLite operators whose weights get one int8 scale; "*" for all.
 
         Returns:
             An `explaining.Told` as plain data for each.
@@ -93,7 +96,7 @@ class Compressor(Learner):
             ModelError: The model has no layers to work on, or one that cannot be rebuilt.
         """
         wanted = msgspec.convert(steps, list[RecipeStep])
-        told = explaining.explain(self._layers_of_model(), wanted, multiple, self._path)
+        told = explaining.explain(self._layers_of_model(), wanted, multiple, self._path, per_tensor)
         return [explaining.as_plain(one) for one in told]
 
     def apply_simplify(self, for_inference: bool, probes: str | None) -> dict[str, Any]:
@@ -285,7 +288,7 @@ class Compressor(Learner):
         taken = graph.read(self._layers_of_model())
         tfmot_keeping.put(taken, tfmot_keeping.read(Path(path)))
         self._replace(rebuilding.rebuild(taken))
-        self._held = Held(zeros=zeros or self._held.zeros, clusters=clusters or self._held.clusters)
+        self._held = Held(zeros=zeros or self._held.zeros, clusters=clusters or 0)
         return {"held": self.held()}
 
     def save(self, path: str) -> None:

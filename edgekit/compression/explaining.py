@@ -57,14 +57,24 @@ class Told(NamedTuple):
 
 
 class _Setting(NamedTuple):
-    """What holds for all steps: the channel multiple, and how the model was compiled."""
+    """What holds for all steps: the channel multiple, and how the model was compiled.
+
+    `per_tensor` are the TFLite operators whose weights get one int8 scale; "*" for all.
+    """
 
     multiple: int
     compiled: CompileConfig | None
     for_int8: bool
+    per_tensor: tuple[str, ...]
 
 
-def explain(model: Any, steps: Sequence[RecipeStep], multiple: int, path: Path) -> Iterator[Told]:
+def explain(
+    model: Any,
+    steps: Sequence[RecipeStep],
+    multiple: int,
+    path: Path,
+    per_tensor: Sequence[str] = (),
+) -> Iterator[Told]:
     """Goes through a recipe.
 
     Args:
@@ -72,11 +82,14 @@ def explain(model: Any, steps: Sequence[RecipeStep], multiple: int, path: Path) 
         steps: With budgets as numbers, not as shares.
         multiple: What channel counts are rounded up to.
         path: The model's file, for how it was compiled.
+        per_tensor: TFLite operators whose weights get one int8 scale on the target; "*" for all.
 
     Raises:
         ModelError: The model is subclassed, or a layer cannot be rebuilt.
     """
-    setting = _Setting(multiple, compile_config.read(path), recipe_files.plans_int8(steps))
+    setting = _Setting(
+        multiple, compile_config.read(path), recipe_files.plans_int8(steps), tuple(per_tensor)
+    )
     for number, step in enumerate(steps):
         if tfmot_recipes.takes(step):
             told = _by_tfmot(step, model, pruned=any(map(_prunes, steps[:number])))
@@ -231,15 +244,14 @@ def _nothing_fits(what: str) -> Finding:
 
 @_told.register
 def _quantize(step: QuantizeStep, model: Any, setting: _Setting) -> Told:
-    del setting
     if step.mode == "ptq" and not step.refine:
         return Told(model, notes=["left to convert, by the rules of its target"])
     taken = graph.read(quantizing.folded(model))
     scheme = step.scheme or "litert"
-    found = int8_rules.rules(taken, scheme)
+    found = int8_rules.rules(taken, scheme, setting.per_tensor if scheme == "litert" else ())
     applies = [
-        Removal(name, taken.layers[name].kind, None, None, "int8 weights, a scale per channel")
-        for name in found.kernels
+        Removal(name, taken.layers[name].kind, None, None, f"int8 weights, {_scales(parts)}")
+        for name, parts in found.kernels.items()
     ]
     stays = [
         Removal(name, taken.layers[name].kind, None, None, f"float in training: {why}")
@@ -251,6 +263,10 @@ def _quantize(step: QuantizeStep, model: Any, setting: _Setting) -> Told:
         f" {sum(site.limits is None for site in found.sites())} activations have ranges"
     )
     return Told(model, applies, stays, notes=[note])
+
+
+def _scales(parts: Sequence[int8_rules.Kernel]) -> str:
+    return "a scale per channel" if any(one.channels for one in parts) else "one scale"
 
 
 def _prunes(step: RecipeStep) -> bool:

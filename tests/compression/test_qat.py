@@ -132,6 +132,7 @@ def test_ranges_of_a_file_that_changed_since_are_not_used(place, worker):
         changed, precision="int8", data=str(place / "data.npz"), output=place / "changed.tflite"
     )
     assert made.calibration.chosen != "trained"
+    assert any("changed.keras was changed since" in warning for warning in made.warnings)
 
 
 @pytest.mark.parametrize(("target", "suffix"), [("host-openvino", "xml"), ("nvidia-t4", "onnx")])
