@@ -106,7 +106,7 @@ class Cases:
         else:
             engine.apply_once()
         finished = engine.finish(str(place / "weights.npz"))
-        compressor.take_weights(str(place / "weights.npz"))
+        compressor.take_weights(str(place / "weights.npz"), **(held or HELD))
         if output:
             compressor.save(output)
         return {
