@@ -26,6 +26,8 @@ nothing through (layer collapse, see `channel_order.MOST_LOST`)."""
 def of_weights(work: Work, step: PruneStep, name: str) -> tuple[dict[str, float], dict[str, Any]]:
     """The sparsity of each layer with kernels, by the names of `compression.graph`.
 
+    Layers that are frozen stay as they are where the step trains, and do not count.
+
     Args:
         work: With samples that judge.
         step: A step whose sparsity is "auto".
@@ -35,9 +37,9 @@ def of_weights(work: Work, step: PruneStep, name: str) -> tuple[dict[str, float]
         The shares, and the evidence for the manifest.
 
     Raises:
-        ModelError: No layer has a kernel.
+        ModelError: No layer has a kernel that may be pruned.
     """
-    subjects = work.worker.call("changeable_kernels")
+    subjects = work.worker.call("changeable_kernels", trained=step.epochs > 0)
     curves = _curves(work, subjects, WEIGHT_SHARES, name)
     sizes = {one["name"]: int(one["weights"]) for one in subjects}
     overall = step.overall or OVERALL

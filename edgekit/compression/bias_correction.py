@@ -28,13 +28,18 @@ def largest_inputs(twin: Twin, batches: Batches) -> dict[str, Array]:
 
 
 def correct(twin: Twin, batches: Batches) -> None:
-    """Changes the biases of layers with rounded kernels, in place; borders are not counted."""
+    """Changes the biases of layers with rounded kernels, in place; borders are not counted.
+
+    Grouped convolutions, whose outputs read a part of the channels each, are left as they are.
+    """
     found = _per_channel(twin, batches, lambda rows: tf.reduce_mean(rows, axis=0))
     means = {name: values.mean(axis=0) for name, values in found.items()}
     for name, rounded in twin.rules.kernels.items():
         layer = twin.graph.layers[name]
         source = layer.source
-        if not layer.config.get("use_bias") or layer.kind in kernels.SEPARABLE:
+        if not layer.config.get("use_bias") or not kernels.is_plain(layer):
+            continue
+        if layer.kind in kernels.SEPARABLE:
             continue
         kernel = source.weights[0].numpy()
         shift = fake_quant.weights_on_grid(kernel, rounded[0].channels) - kernel

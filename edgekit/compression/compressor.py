@@ -198,9 +198,9 @@ class Compressor(Learner):
         plain: dict[str, Any] = msgspec.to_builtins({"applied": applied, "kept": kept})
         return {**plain, "held": self.held()}
 
-    def changeable_kernels(self) -> list[dict[str, Any]]:
+    def changeable_kernels(self, trained: bool = False) -> list[dict[str, Any]]:
         """What `change_one` can then change; see `kernel_changes.Kernels.subjects`."""
-        self._changes = kernel_changes.Kernels(self._layers_of_model())
+        self._changes = kernel_changes.Kernels(self._layers_of_model(), trained=trained)
         return self._changes.subjects()
 
     def changeable_channels(self, criterion: Criterion) -> list[dict[str, Any]]:

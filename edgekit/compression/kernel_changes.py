@@ -39,18 +39,24 @@ class Kernel:
 class Kernels:
     """The layers of a model that have kernels, by the names that `graph.read` gives them.
 
+    Args:
+        model: A live model.
+        trained: Leave out what does not train.
+
     Raises:
         ModelError: There is none, or the model is subclassed.
     """
 
-    def __init__(self, model: Any) -> None:
-        layers = graph.read(model).layers
-        found = {name: (layer.kind, of_layer(layer.source)) for name, layer in layers.items()}
+    def __init__(self, model: Any, *, trained: bool = False) -> None:
+        found = {
+            name: (layer.kind, of_layer(layer.source, trained=trained))
+            for name, layer in graph.read(model).layers.items()
+        }
         self._layers = {name: pair for name, pair in found.items() if pair[1]}
         if not self._layers:
             raise ModelError(
-                "no layer of the model has a kernel (weights of two axes or more, in float):"
-                " nothing can be pruned or quantized",
+                f"no layer of the model {'that is trained ' * trained}has a kernel (weights of two"
+                " axes or more, in float): nothing can be pruned or quantized",
                 "name a model with Dense, convolution, recurrent, attention or Embedding layers",
             )
 
@@ -79,13 +85,19 @@ class Kernels:
                 one.variable.assign(values)
 
 
-def of_layer(layer: Any) -> list[Kernel]:
-    """The kernels of a live layer and of the layers inside it; none of an operation."""
+def of_layer(layer: Any, *, trained: bool = False) -> list[Kernel]:
+    """The kernels of a live layer and of the layers inside it; none of an operation.
+
+    Args:
+        layer: What `graph.Layer.source` is.
+        trained: Leave out the layers that are frozen (trainable = False).
+    """
     if not isinstance(layer, keras.Layer):
         return []
     return [
         Kernel(variable, _output_axes(part, variable))
         for part in layer._flatten_layers()
+        if part.trainable or not trained
         for variable in (*part._trainable_variables, *part._non_trainable_variables)
         if _is_kernel(variable)
     ]

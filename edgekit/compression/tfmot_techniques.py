@@ -76,8 +76,8 @@ class Pruning:
         self.model = tf_keras.models.clone_model(replayed.model, clone_function=wrap)
         told = f"TFMOT makes the zeros of the pattern {step.pattern} all at once, before it trains"
         self.notes = [told] * (gradual and at_once)
-        self.settled_at = last if ramp else 0
-        self._start(0 if ramp else max(1, last))
+        self.settled_at, self._last = last if ramp else 0, max(1, last)
+        self._start(0 if ramp else self._last)
 
     def _wrapped(self) -> Iterator[Any]:
         return (layer for layer in self.model.layers if hasattr(layer, "pruning_obj"))
@@ -96,7 +96,9 @@ class Pruning:
             layer.pruning_obj.weight_mask_op()
 
     def weights(self) -> Weights:
-        """Without the wrappers."""
+        """Without the wrappers; zeros that a training which was broken off still owes come now."""
+        if any(int(layer.pruning_step) < self.settled_at for layer in self._wrapped()):
+            self._start(self._last)
         return _plain_weights(tfmot.sparsity.keras.strip_pruning(self.model), self._names)
 
     def unkept(self) -> dict[str, list[Any]]:

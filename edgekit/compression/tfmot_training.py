@@ -13,7 +13,6 @@ import tf_keras
 
 from edgekit.compression import training
 from edgekit.compression.losses import TaskLoss
-from edgekit.errors import DataError
 
 
 def step(
@@ -38,14 +37,7 @@ def step(
             loss = tf.cast(task(y, answer), tf.float32)
             if model.losses:
                 loss = loss + tf.cast(tf.add_n(model.losses), tf.float32)
-        given = zip(tape.gradient(loss, variables), variables, strict=True)
-        pairs = [(gradient, variable) for gradient, variable in given if gradient is not None]
-        if not pairs:
-            raise DataError(
-                "the loss does not depend on the model's outputs: no gradient reaches a weight",
-                "compute the loss from `outputs`, with differentiable functions",
-            )
-        gradients, trained = zip(*pairs, strict=True)
+        gradients, trained = training.reached(tape.gradient(loss, variables), variables)
         norm = tf.linalg.global_norm(gradients)
         finite = tf.math.is_finite(norm) & tf.math.is_finite(loss)
 

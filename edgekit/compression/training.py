@@ -329,6 +329,29 @@ def schedule(settings: Settings) -> dict[str, Any]:
     }
 
 
+def reached(given: Sequence[Any], variables: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """The gradients that there are, and the variables that they are of.
+
+    Args:
+        given: A gradient of each variable, None where the loss does not depend on it.
+        variables: Of either Keras.
+
+    Raises:
+        DataError: The loss depends on no variable.
+    """
+    pairs = [
+        (gradient, variable)
+        for gradient, variable in zip(given, variables, strict=True)
+        if gradient is not None
+    ]
+    if not pairs:
+        raise DataError(
+            "the loss does not depend on the model's outputs: no gradient reaches a weight",
+            "compute the loss from `outputs`, with differentiable functions",
+        )
+    return [gradient for gradient, _ in pairs], [variable for _, variable in pairs]
+
+
 def _step(
     model: Any,
     objective: Objective,
@@ -350,23 +373,13 @@ def _step(
             if regularization:
                 loss = loss + tf.cast(tf.add_n(regularization), tf.float32)
         given = tape.gradient(loss, [variable.value for variable in objective.variables])
-        pairs = [
-            (gradient, variable)
-            for gradient, variable in zip(given, objective.variables, strict=True)
-            if gradient is not None
-        ]
-        if not pairs:
-            raise DataError(
-                "the loss does not depend on the model's outputs: no gradient reaches a weight",
-                "compute the loss from `outputs`, with differentiable functions",
-            )
-        gradients, variables = zip(*pairs, strict=True)
+        gradients, variables = reached(given, objective.variables)
         norm = tf.linalg.global_norm(gradients)
         finite = tf.math.is_finite(norm) & tf.math.is_finite(loss)
 
         def apply() -> Any:
             clipped, _ = tf.clip_by_global_norm(gradients, CLIP_NORM, use_norm=norm)
-            optimizer.apply(clipped, list(variables))
+            optimizer.apply(clipped, variables)
             for constraint in constraints:
                 constraint.project()
             return tf.constant(0)

@@ -38,6 +38,16 @@ class Cases:
             if (found := kernel_changes.of_layer(layer.source))
         }
 
+    def trained_kernels(self, frozen):
+        """Layers with kernels where some are frozen: all, and those that are trained."""
+        model = model_zoo.ZOO["lstm"]()
+        for name in frozen:
+            model.get_layer(name).trainable = False
+        return [
+            [one["name"] for one in kernel_changes.Kernels(model, trained=trained).subjects()]
+            for trained in (False, True)
+        ]
+
     def changed_weights(self, name, layer, change):
         """Which weights of the model differ while one layer is changed, and whether any does after.
 

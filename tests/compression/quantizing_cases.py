@@ -209,6 +209,18 @@ class Cases:
         bias_correction.correct(twin, [[x]])
         return [before, shift()]
 
+    def bias_of_groups(self):
+        """Biases of a grouped convolution before and after; its two groups read unlike means."""
+        given = keras.Input((4, 4, 4), name="given")
+        model = keras.Model(given, L.Conv2D(6, 3, groups=2, name="groups")(given))
+        keras.utils.set_random_seed(3)
+        model.set_weights([np.random.normal(size=one.shape) for one in model.get_weights()])
+        bias = model.get_layer("groups").bias
+        before = bias.numpy().tolist()
+        x = np.random.normal([1, 1, 9, 9], size=(16, 4, 4, 4)).astype(np.float32)
+        bias_correction.correct(Twin(model, "litert"), [[x]])
+        return [before, bias.numpy().tolist()]
+
     def refined(self, seed=0, steps=60, samples=96):
         """A refinement of a net that plain int8 serves badly; and of one that it serves well."""
         refining.STEPS = steps

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edgekit.errors import ModelError
 from edgekit.workers import Worker
 
 
@@ -40,6 +41,17 @@ def test_output_channels_are_where_each_kind_of_layer_has_them(worker):
         "separable": [["depthwise_kernel", [-2, -1]], ["pointwise_kernel", [-1]]],
         "grow": [["kernel", [-2]]],
     }
+
+
+def test_frozen_layers_are_left_out_where_they_cannot_make_up_for_what_goes(worker):
+    every, trained = worker.call("trained_kernels", frozen=["encode"])
+    assert every == ["encode", "decode", "out"]
+    assert trained == ["decode", "out"]
+
+
+def test_a_model_that_is_frozen_as_a_whole_is_refused(worker):
+    with pytest.raises(ModelError, match="no layer of the model that is trained has a kernel"):
+        worker.call("trained_kernels", frozen=["encode", "decode", "out"])
 
 
 def test_only_the_kernels_of_that_layer_change_and_all_come_back(worker):

@@ -35,6 +35,11 @@ def test_bias_correction_takes_back_the_mean_shift_of_rounding(worker):
     assert after < 0.01 * before
 
 
+def test_bias_correction_leaves_grouped_convolutions_alone(worker):
+    before, after = worker.call("bias_of_groups")
+    assert before == after
+
+
 @pytest.mark.slow
 def test_refinement_recovers_most_of_what_uneven_channels_lose(worker):
     found = worker.call("refined")

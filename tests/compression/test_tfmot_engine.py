@@ -98,6 +98,15 @@ def test_pruning_reaches_its_sparsity_in_every_layer_that_it_names(run, saved, d
     assert made["said"]["first_epoch"] == 1
 
 
+def test_pruning_that_is_broken_off_reaches_its_sparsity_all_the_same(run, saved, data):
+    step = {"kind": "prune", "sparsity": 0.75, "engine": "tfmot"}
+    made = run(saved("mixed"), step, data=data, epochs=2, broken_off=True)
+    kernel, before = (np.asarray(made[when]["classes.0"]) for when in ("after", "before"))
+    assert abs(zeros(kernel) - 0.75) <= 1 / kernel.size
+    assert (kernel == np.where(kernel == 0, 0, before)).all()
+    assert made["difference"] < 1e-5
+
+
 def test_patterns_hold_in_the_layers_that_they_fit(run, saved):
     step = {"kind": "prune", "sparsity": 0.5, "pattern": "1:4", "engine": "tfmot", "epochs": 0}
     made = run(saved("mixed"), step)

@@ -81,8 +81,14 @@ class Cases:
             "quantize": sorted(tfmot_rules.QUANTIZED),
         }
 
-    def run(self, model, step, place, data=None, held=None, epochs=0, output=None, random=True):
-        """One step, driven as the main process does; weights before and after, by layer."""
+    def run(
+        self, model, step, place, data=None, held=None, epochs=0, output=None, random=True,
+        broken_off=False,
+    ):  # fmt: skip
+        """One step, driven as the main process does; weights before and after, by layer.
+
+        A training that is broken off fails in its first epoch: nothing of it is kept.
+        """
         place = Path(place)
         compressor, engine = Compressor(), Engine()
         compressor.open(model)
@@ -97,7 +103,7 @@ class Cases:
             compressor.load_training(data, "none", 0, 1, None, str(place / "spool"))
             engine.load_training(str(place / "spool"), "none", 0, None, model, str(place / "views"))
             said = engine.start_training(epochs, 0.01, None, 0, None, None)
-            for _ in range(epochs):
+            for _ in range(0 if broken_off else epochs):
                 state = engine.advance(60.0)
                 assert state["epoch_done"], state
             engine.keep()
@@ -106,7 +112,7 @@ class Cases:
         else:
             engine.apply_once()
         finished = engine.finish(str(place / "weights.npz"))
-        compressor.take_weights(str(place / "weights.npz"))
+        compressor.take_weights(str(place / "weights.npz"), **(held or HELD))
         if output:
             compressor.save(output)
         return {
