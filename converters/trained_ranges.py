@@ -50,7 +50,8 @@ def match(trained: Sequence[Mapping[str, Any]], seen: Mapping[str, Extremes]) ->
     Where several are, and their ranges differ, it gets one that spans them all: nothing is cut off.
 
     Args:
-        trained: `name`, `range` (two numbers) and `extremes` (four) of each.
+        trained: `name`, `range` (two numbers) and `extremes` (four) of each; those of one name are
+            tensors inside one layer, which an artifact need not have all of.
         seen: Of the graph's tensors.
     """
     ranges: dict[str, Range] = {}
@@ -69,8 +70,9 @@ def match(trained: Sequence[Mapping[str, Any]], seen: Mapping[str, Extremes]) ->
         nearest = near[0]["range"]
         ranges[tensor] = whole if differ else (float(nearest[0]), float(nearest[1]))
         used |= {one["name"] for one in near}
-    unused = [one["name"] for one in trained if one["name"] not in used]
-    return Matched(ranges, len(trained), unused, without, unclear)
+    names = dict.fromkeys(str(one["name"]) for one in trained)
+    unused = [name for name in names if name not in used]
+    return Matched(ranges, len(names), unused, without, unclear)
 
 
 def notes(matched: Matched) -> list[str]:

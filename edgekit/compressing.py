@@ -23,6 +23,7 @@ from edgekit import (
     manifest,
     metrics,
     recipe_files,
+    step_settings,
     workers,
 )
 from edgekit.compression_plan import CompressionPlan, Request
@@ -38,7 +39,7 @@ COMPRESSOR = "edgekit.compression.compressor:Compressor"
 def plan(model: str | Path, **options: Any) -> DryRun:
     """What `compress` would do with the same arguments, without doing it."""
     resolved = compression_plan.resolve(Request(model=model, **options))
-    runs = [f"{recipe_files.kind(step)} {compression_plan.settings(step)}".strip()
+    runs = [f"{recipe_files.kind(step)} {step_settings.line(step)}".strip()
             for step in resolved.steps]  # fmt: skip
     writes = (str(resolved.output), str(manifest.path_for(resolved.output)))
     expected = tuple(gains.sentences(resolved.claims))

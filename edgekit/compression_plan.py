@@ -139,13 +139,6 @@ def resolve(asked: Request) -> CompressionPlan:
     )
 
 
-def settings(step: RecipeStep) -> str:
-    """The keys of a step in one line; those that are left to `compress` are not shown."""
-    keys = msgspec.to_builtins(step)
-    shown = {key: value for key, value in keys.items() if key != "kind" and value is not None}
-    return ", ".join(f"{key} {value}" for key, value in shown.items())
-
-
 def _output(asked: Request) -> Path:
     output = Path(asked.output)
     if output.suffix != SUFFIX:

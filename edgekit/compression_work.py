@@ -13,7 +13,6 @@ import msgspec
 
 from edgekit import (
     chunks,
-    compression_plan,
     compression_state,
     compression_warnings,
     data_linting,
@@ -23,6 +22,7 @@ from edgekit import (
     recipe_files,
     sampling,
     step_changes,
+    step_settings,
 )
 from edgekit.compression_state import Work
 from edgekit.data import Dataset, open_data
@@ -157,7 +157,7 @@ def _apply(work: Work, number: int, step: RecipeStep) -> None:
     kind = recipe_files.kind(step)
     started = time.monotonic()
     name = f"step {number}/{len(work.plan.steps)} {kind}"
-    work.progress(f"{name}: {compression_plan.settings(step)}")
+    work.progress(f"{name}: {step_settings.line(step)}")
     detail: dict[str, Any] = msgspec.to_builtins(step)
     if isinstance(step, QuantizeStep) and not recipe_files.looks(step):
         work.steps.append(Step(kind, {**detail, "carried_out_by": "convert"}))

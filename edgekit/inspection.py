@@ -15,6 +15,7 @@ from edgekit import (
     loading,
     recipe_files,
     registry,
+    step_settings,
     target_rules,
 )
 from edgekit.errors import ModelError
@@ -165,7 +166,7 @@ def _step(
         claim = gains.with_macs(claim, *told["macs"])
     return StepFindings(
         kind=recipe_files.kind(step),
-        settings=compression_plan.settings(step),
+        settings=step_settings.line(step),
         applies=msgspec.convert(told["applies"], tuple[Removal, ...]),
         stays=msgspec.convert(told["stays"], tuple[Removal, ...]),
         findings=findings,

@@ -131,6 +131,10 @@ class Source:
             self._model().model, wanted, ([one[name] for name in names] for one in batches), size
         )
 
+    def offsets(self) -> dict[str, float]:
+        """What layers add as their last operation; see `quantizing.offsets`."""
+        return quantizing.offsets(self._model().model)
+
     def export_tflite(self, path: str, batch: int | None = 1) -> dict[str, Any]:
         """Writes a float32 .tflite; `batch` None leaves the batch dynamic.
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from rich.console import RenderableType
 
-from edgekit import compression_plan, compression_warnings, printing, recipe_files, units
+from edgekit import compression_warnings, printing, recipe_files, step_settings, units
 from edgekit import manifest as manifests
 from edgekit.manifest_types import Manifest, Step
 from edgekit.recipe_types import RecipeList, RecipeReport
@@ -51,9 +51,9 @@ def recipes(found: RecipeList) -> RenderableType:
 
 
 def recipe(report: RecipeReport) -> RenderableType:
-    """A recipe's steps, with the keys that it leaves at their defaults."""
+    """A recipe's steps, with the keys that matter, be they left at their defaults."""
     shown = report.recipe
-    rows = [(recipe_files.kind(step), compression_plan.settings(step)) for step in shown.step]
+    rows = [(recipe_files.kind(step), step_settings.line(step)) for step in shown.step]
     return printing.stack(
         printing.facts([("name", shown.name), ("title", shown.title), ("sha256", report.sha256)]),
         printing.table([("step", False), ("keys", False)], rows),

@@ -42,6 +42,9 @@ def located(
 ) -> list[dict[str, Any]]:
     """The ranges, each with the extremes on the calibration samples that its tensor is known by.
 
+    What a Rescaling multiplies before it adds its offset can be an operator of its own; its values,
+    and so its range, are the layer's without the offset. It goes by the layer's name, too.
+
     Args:
         worker: With the model as it is exported.
         quantization: Of its manifest.
@@ -54,10 +57,16 @@ def located(
         quantization=msgspec.to_builtins(quantization),
         batch=batch or 1,
     )
+    offsets: dict[str, float] = worker.call("offsets")
     return [
-        {"name": name, "range": list(limits), "extremes": found[name]}
+        {
+            "name": name,
+            "range": [limit - offset for limit in limits],
+            "extremes": [extreme - offset for extreme in found[name]],
+        }
         for name, limits in quantization.ranges.items()
         if name in found
+        for offset in (0.0, *([offsets[name]] if name in offsets else []))
     ]
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
 
-from edgekit import hardware, manifest, trained_ranges
+from edgekit import chunks, hardware, loading, manifest, trained_ranges
 from edgekit.manifest_types import Manifest, Quantization
 from edgekit.types import FileRef, ModelFile
 
@@ -67,3 +70,19 @@ def test_ranges_of_a_file_that_changed_are_left_out_aloud(compressed):
     assert "the ranges that the recipe qat-int8 left are not used" in said
     assert "m.keras was changed since" in said
     assert not trained_ranges.left_out(compressed, "fp32")
+
+
+@pytest.mark.slow
+def test_what_a_rescaling_multiplies_has_its_range_without_the_offset(tmp_path):
+    demo = str(resources.files("edgekit") / "demo_digits.keras")  # x * 0.125 - 1
+    pixels = np.random.default_rng(0).uniform(0, 16, (4, 8, 8, 1)).astype(np.float32)
+    chunks.write(tmp_path / "samples", [{"image": pixels}])
+    trained = msgspec.structs.replace(recorded("litert"), ranges={"rescaling": (-0.75, 0.5)})
+    with loading.opened(loading.identify(demo)) as (worker, _):
+        whole, product = trained_ranges.located(worker, trained, tmp_path / "samples", 1)
+    assert (whole["range"], product["range"]) == ([-0.75, 0.5], [0.25, 1.5])
+    scaled = pixels.reshape(4, -1) / 8
+    lows, highs = scaled.min(axis=1), scaled.max(axis=1)
+    ends = np.array([lows.min(), highs.max(), lows.mean(), highs.mean()])
+    assert product["extremes"] == pytest.approx(ends, abs=1e-6)
+    assert whole["extremes"] == pytest.approx(ends - 1, abs=1e-6)

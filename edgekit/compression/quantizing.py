@@ -79,6 +79,16 @@ def extremes(
     return found
 
 
+def offsets(model: Any) -> dict[str, float]:
+    """What Rescaling layers add to each value, by layer: one number, and not zero."""
+    added = {
+        name: layer.config.get("offset")
+        for name, layer in graph.read(model).layers.items()
+        if layer.kind == "Rescaling"
+    }
+    return {name: float(one) for name, one in added.items() if isinstance(one, int | float) and one}
+
+
 def _whole(batches: Iterable[Sequence[Array]], size: int) -> Iterator[list[Array]]:
     """Batches whose sizes are multiples, for models of that fixed batch dimension exactly it."""
     for batch in batches:

@@ -34,6 +34,15 @@ def test_a_tensor_with_the_values_of_two_layers_gets_a_range_that_spans_both_and
         assert "conv" in said
 
 
+def test_tensors_inside_one_layer_need_not_all_be_there():
+    inside = trained("conv", [0.1, 3.8], [0.0, 4.0, 0.5, 3.0])
+    lonely = trained("dense", [0.0, 9.0], [0.0, 9.0, 0.0, 8.0])
+    found = trained_ranges.match([CONV, inside, lonely], {"t7": (-1.0, 3.0, -0.5, 2.0)})
+    assert (found.trained, found.unused) == (2, ["dense"])
+    found = trained_ranges.match([CONV, inside], {"t7": (0.0, 4.0, 0.5, 3.0)})
+    assert found.ranges == {"t7": (0.1, 3.8)}
+
+
 @pytest.mark.parametrize("limits", [[-0.9, 2.8], [-0.9, 2.81]])
 def test_two_layers_whose_ranges_are_the_same_to_int8_are_not_told(limits):
     seen = {"t7": (-1.0, 3.0, -0.5, 2.0)}
