@@ -222,10 +222,9 @@ class Cases:
         return [before, bias.numpy().tolist()]
 
     def refined(self, seed=0, steps=60, samples=96):
-        """A refinement of a net that plain int8 serves badly; and of one that it serves well."""
+        """A refinement of a net that plain int8 serves badly."""
         refining.STEPS = steps
         model = uneven(made("chain"))
-        before = model.get_weights()
         twin = Twin(model, "litert")
         x = np.random.default_rng(1).normal(size=(samples, 8, 8, 2)).astype(np.float32)
         fresh = np.random.default_rng(2).normal(size=(64, 8, 8, 2)).astype(np.float32)
@@ -245,8 +244,15 @@ class Cases:
             "noise": [float(np.square(exact - one).mean()) for one in (plain, found)],
             "same_on_grid": float(np.abs(again - found).max()),
             "sum": float(sum(np.abs(one).sum() for one in model.get_weights())),
-            "untouched": all(map(np.array_equal, before, model.get_weights())),
         }
+
+    def counts(self, samples, size, fixed):
+        """How many samples adjust, choose and judge."""
+        work = refining.Refinement(
+            Twin(made("dense"), "litert"), [np.zeros((samples, 4), np.float32)], size, 0,
+            fixed=fixed,
+        )  # fmt: skip
+        return [len(part[0]) for part in (work._fitted, work._choosing, work._judging)]
 
     def too_few(self):
         refining.Refinement(Twin(made("dense"), "litert"), [np.zeros((5, 4), np.float32)], 4, 0)
