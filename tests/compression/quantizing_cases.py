@@ -246,6 +246,28 @@ class Cases:
             "sum": float(sum(np.abs(one).sum() for one in model.get_weights())),
         }
 
+    def useless(self):
+        """A refinement where what judges it answers 0, as any int8 does: it cannot be better."""
+        refining.STEPS = 10
+        model = uneven(made("chain"))
+        for layer in model.layers:
+            if layer.weights:
+                layer.bias.assign(np.zeros(layer.bias.shape))
+        before = model.get_weights()
+        x = np.random.default_rng(1).normal(size=(64, 8, 8, 2)).astype(np.float32)
+        x[np.arange(64) % 8 == 7] = 0.0
+        plain, twin = (Twin(model, "litert") for _ in range(2))
+        for _ in refining.Refinement(plain, [x], 8, 0)._calibrated():
+            pass  # what convert would find
+        work = refining.Refinement(twin, [x], 8, 0)
+        while work.advance(60.0)["done"] < refining.STEPS:
+            pass
+        return {
+            "report": work.report,
+            "untouched": all(map(np.array_equal, before, model.get_weights())),
+            "ranges": [plain.ranges(), twin.ranges()],
+        }
+
     def counts(self, samples, size, fixed):
         """How many samples adjust, choose and judge."""
         work = refining.Refinement(

@@ -50,6 +50,16 @@ def test_refinement_recovers_most_of_what_uneven_channels_lose(worker):
     assert found["same_on_grid"] < 1e-4
 
 
+@pytest.mark.slow
+def test_a_refinement_that_is_no_better_leaves_weights_and_ranges_of_plain_int8(worker):
+    found = worker.call("useless")
+    assert found["report"]["equalized"]  # so that there was something to take back
+    assert found["report"]["kept"] == "plain"
+    assert found["untouched"]
+    plain, left = found["ranges"]
+    assert left == plain
+
+
 @pytest.mark.parametrize(
     ("samples", "size", "fixed", "counts"),
     [(8, 32, False, [6, 1, 1]), (100, 32, False, [75, 13, 12]), (64, 8, True, [48, 8, 8])],
