@@ -19,6 +19,7 @@ from edgekit.compression import (
     quantizing,
     refining,
 )
+from edgekit.compression.compressor import Compressor
 from edgekit.compression.quantized_twin import Twin
 from edgekit.compression.range_training import RangeTraining
 
@@ -167,15 +168,16 @@ class Cases:
         return float(np.abs(ours - np.asarray(twin.model(x))).max())
 
     def zeros(self, model):
-        """Whether kernels keep the zeros that are planted in them, on the grid and in training."""
+        """Whether a kernel keeps its zeros as training simulates the grid, and put on it."""
         source = made(model)
         twin = Twin(source, "litert")
         kernel = source.get_layer("out").kernel
         planted = kernel.numpy()
         planted[::2] = 0.0
         kernel.assign(planted)
+        simulated = [fake_quant.weights(*one).numpy() for one in twin.kernels()]
         twin.put_on_grid()
-        return np.array_equal(kernel.numpy() == 0, planted == 0)
+        return [np.array_equal(one == 0, planted == 0) for one in (*simulated, kernel.numpy())]
 
     def equalized(self):
         """Pairs, the change of the outputs, and how unlike the channels are before and after."""
@@ -275,6 +277,25 @@ class Cases:
             fixed=fixed,
         )  # fmt: skip
         return [len(part[0]) for part in (work._fitted, work._choosing, work._judging)]
+
+    def breaks_off(self, path, data, directory, loss):
+        """Training of a twin whose loss is NaN at some step: which, and whether all came back."""
+        compressor = Compressor()
+        compressor.open(path)
+        compressor.begin()
+        compressor.load_training(data, "none", 0, 1, None, directory)
+        compressor.begin_quantization("litert", [], 0)
+        compressor.start_training(1, 0.01, 8, 0, loss, None)
+        compressor.keep()
+        model, twin = compressor._model().model, compressor._twin
+        before = model.get_weights(), twin.ranges()
+        failed_at = compressor.advance(60.0)["failed_at"]
+        moved = twin.ranges() != before[1]
+        compressor.restore()
+        compressor.end_training()
+        same = all(map(np.array_equal, before[0], model.get_weights()))
+        return {"failed_at": failed_at, "moved": moved, "weights": same,
+                "ranges": twin.ranges() == before[1]}  # fmt: skip
 
     def too_few(self):
         refining.Refinement(Twin(made("dense"), "litert"), [np.zeros((5, 4), np.float32)], 4, 0)
