@@ -76,7 +76,7 @@ def _facts(made: Manifest, output: Path) -> Iterator[tuple[str, printing.Cell]]:
         yield "planned", f"{made.planned_precision}: what `edgekit convert` takes by default"
     for step in made.steps:
         if "refined" in step.detail:
-            yield "refined int8", quantize_changes.verdict(step.detail["refined"])
+            yield "int8", quantize_changes.verdict(step.detail["refined"])
     if made.accuracy and made.source_accuracy:
         before, after = _accuracy(made.source_accuracy), _accuracy(made.accuracy)
         yield "accuracy", f"{made.accuracy.metric} {before} → {after} on test"

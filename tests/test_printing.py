@@ -328,12 +328,17 @@ def test_convert_shows_the_evidence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kept", "said"),
-    [("refined", "step): kept"), ("plain", "no better, the model stays as it was")],
+    ("kept", "refined_db", "figures", "said"),
+    [
+        ("refined", 32.31, "refined 32.3 dB against plain 31.2 dB", "step): kept"),
+        ("plain", 30.08, "refined 30.1 dB against plain 31.2 dB", "no better, the model stays"),
+    ],
 )
-def test_compress_says_whether_refined_int8_was_kept_and_by_what(kept: str, said: str) -> None:
+def test_compress_says_whether_refined_int8_was_kept_and_by_what(
+    kept: str, refined_db: float, figures: str, said: str
+) -> None:
     report = {
-        "kept": kept, "sqnr_db": 32.31, "plain_sqnr_db": 31.16, "choosing": 64, "judging": 60,
+        "kept": kept, "sqnr_db": refined_db, "plain_sqnr_db": 31.16, "choosing": 64, "judging": 60,
     }  # fmt: skip
     steps = (
         Step("source", {"precision": "fp32", "accuracy_role": None}),
@@ -341,7 +346,7 @@ def test_compress_says_whether_refined_int8_was_kept_and_by_what(kept: str, said
     )
     made = msgspec.structs.replace(MANIFEST, steps=steps)
     text = words(printing_compress.compress(made, Path("m.keras")))
-    assert "refined 32.3 dB against plain 31.2 dB on 60 held-back samples (64 others" in text
+    assert f"int8 {figures} on 60 held-back samples (64 others" in text
     assert said in text
 
 
