@@ -9,7 +9,14 @@ from typing import Any
 import msgspec
 from rich.console import RenderableType
 
-from edgekit import compression_warnings, printing, recipe_files, step_settings, units
+from edgekit import (
+    compression_warnings,
+    printing,
+    quantize_changes,
+    recipe_files,
+    step_settings,
+    units,
+)
 from edgekit import manifest as manifests
 from edgekit.manifest_types import Manifest, Step
 from edgekit.recipe_types import RecipeList, RecipeReport
@@ -67,6 +74,9 @@ def _facts(made: Manifest, output: Path) -> Iterator[tuple[str, printing.Cell]]:
     yield "recipe", made.recipe or ""
     if made.planned_precision:
         yield "planned", f"{made.planned_precision}: what `edgekit convert` takes by default"
+    for step in made.steps:
+        if "refined" in step.detail:
+            yield "int8", quantize_changes.verdict(step.detail["refined"])
     if made.accuracy and made.source_accuracy:
         before, after = _accuracy(made.source_accuracy), _accuracy(made.accuracy)
         yield "accuracy", f"{made.accuracy.metric} {before} → {after} on test"

@@ -58,17 +58,22 @@ def refine(work: Work, name: str) -> dict[str, Any]:
     report: dict[str, Any] = work.worker.call("finish_refinement")
     if report["kept"] == "refined" and held["clusters"]:
         compression_state.warn(work, compression_warnings.REFINED)
-    found = f"{report['sqnr_db']:.1f} dB, plain int8 {report['plain_sqnr_db']:.1f}"
-    verdict = (
+    work.progress(f"{name}: {verdict(report)}")
+    return {"refined": report, "held": work.worker.call("held")}
+
+
+def verdict(report: dict[str, Any]) -> str:
+    """Whether a refinement was kept, and by what figures; see `refining.Refinement.report`."""
+    kept = (
         "kept"
         if report["kept"] == "refined"
-        else "no better: the model stays as it was, and convert makes plain int8 of it"
+        else "no better, the model stays as it was, and convert makes plain int8 of it"
     )
-    work.progress(
-        f"{name}: outputs of {report['held_back']} samples that were held back: refined {found};"
-        f" {verdict}"
+    return (
+        f"refined {report['sqnr_db']:.1f} dB against plain {report['plain_sqnr_db']:.1f} dB on"
+        f" {report['judging']} held-back samples ({report['choosing']} others chose the best"
+        f" training step): {kept}"
     )
-    return {"refined": report, "held": work.worker.call("held")}
 
 
 def _told(stays: dict[str, str]) -> str:

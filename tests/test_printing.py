@@ -12,6 +12,7 @@ from edgekit import (
     hardware,
     printing,
     printing_bench,
+    printing_compress,
     printing_convert,
     printing_inspect,
     printing_profiles,
@@ -30,6 +31,7 @@ from edgekit.manifest_types import (
     Manifest,
     Parity,
     Rung,
+    Step,
 )
 from edgekit.profile_types import Gain, ProfileList, ProfileRef, ProfileReport
 from edgekit.recipe_types import Claim, Removal
@@ -323,6 +325,29 @@ def test_convert_shows_the_evidence() -> None:
         "warning: int8 is slower here",
     ):  # fmt: skip
         assert part in text, part
+
+
+@pytest.mark.parametrize(
+    ("kept", "refined_db", "figures", "said"),
+    [
+        ("refined", 32.31, "refined 32.3 dB against plain 31.2 dB", "step): kept"),
+        ("plain", 30.08, "refined 30.1 dB against plain 31.2 dB", "no better, the model stays"),
+    ],
+)
+def test_compress_says_whether_refined_int8_was_kept_and_by_what(
+    kept: str, refined_db: float, figures: str, said: str
+) -> None:
+    report = {
+        "kept": kept, "sqnr_db": refined_db, "plain_sqnr_db": 31.16, "choosing": 64, "judging": 60,
+    }  # fmt: skip
+    steps = (
+        Step("source", {"precision": "fp32", "accuracy_role": None}),
+        Step("quantize", {"precision": "int8", "refined": report}),
+    )
+    made = msgspec.structs.replace(MANIFEST, steps=steps)
+    text = words(printing_compress.compress(made, Path("m.keras")))
+    assert f"int8 {figures} on 60 held-back samples (64 others" in text
+    assert said in text
 
 
 def test_a_calibration_without_failures_has_no_column_for_them() -> None:

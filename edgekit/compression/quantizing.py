@@ -46,10 +46,12 @@ def calibrated(
 
 def refinement(loaded: Loaded, twin: Twin, data: TrainingData, seed: int) -> Refinement:
     """A refinement of the model on some samples of its training data."""
-    numbers = np.random.default_rng(seed).permutation(data.count)[: refining.SAMPLES]
-    inputs, _ = data.batch(0, np.sort(numbers))
     own = _fixed_batch(loaded)
-    return Refinement(twin, inputs, own or refining.BATCH, seed, fixed=own is not None)
+    size, fixed = own or refining.BATCH, own is not None
+    most = max(refining.SAMPLES, refining.least_samples(size, fixed=fixed))
+    numbers = np.random.default_rng(seed).permutation(data.count)[:most]
+    inputs, _ = data.batch(0, np.sort(numbers))
+    return Refinement(twin, inputs, size, seed, fixed=fixed)
 
 
 def _fixed_batch(loaded: Loaded) -> int | None:

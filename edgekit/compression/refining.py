@@ -2,8 +2,8 @@
 
 Channels are equalized, biases corrected for what rounding the weights shifts, and rounding and
 ranges trained against the float model. At every stage the better of two twins goes on, judged by
-the signal-to-noise ratio of the outputs. Samples that are held back from all of it say where the
-training was best, and have the last word between that and plain int8.
+the signal-to-noise ratio of the outputs. Samples that are held back say where the training was
+best, and others, which nothing was chosen by, have the last word between that and plain int8.
 Imports TensorFlow: for workers.
 """
 
@@ -36,8 +36,9 @@ Array = NDArray[Any]
 Batch = list[Array]
 
 SAMPLES = 512
-"""At most, of which every fourth is held back."""
+"""At most, as long as a fixed batch does not need more."""
 HELD_BACK = 4
+"""Every fourth is held back; these in turn choose a state of the training, and judge it."""
 LEAST_SAMPLES = 8
 BATCH = 32
 STEPS = 400
@@ -54,6 +55,11 @@ class _State(NamedTuple):
     weights: list[Array]
     ranges: dict[str, Range]
     sqnr_db: float
+
+
+def least_samples(size: int, *, fixed: bool) -> int:
+    """How many it takes: those that choose, and those that judge, make a batch of a fixed size."""
+    return max(LEAST_SAMPLES, 2 * HELD_BACK * size) if fixed else LEAST_SAMPLES
 
 
 class Refinement:
@@ -73,24 +79,28 @@ class Refinement:
     def __init__(
         self, twin: Twin, samples: Sequence[Array], size: int, seed: int, *, fixed: bool = False
     ) -> None:
-        held = np.arange(len(samples[0])) % HELD_BACK == HELD_BACK - 1
-        if len(held) < LEAST_SAMPLES or (fixed and held.sum() < size):
+        count, least = len(samples[0]), least_samples(size, fixed=fixed)
+        if count < least:
             raise DataError(
-                f"{len(held)} samples are too few to refine int8 on", "give 100 or more"
+                f"{count} samples are too few to refine int8 on", f"give {max(100, least)} or more"
             )
         training.make_deterministic(seed)
         self._twin, self._seed = twin, seed
-        self._size = min(size, int(held.sum()))
-        self._fitted = [one[~held] for one in samples]
-        self._held = [one[held] for one in samples]
+        self._size = min(size, count // HELD_BACK)
+        place = np.arange(count) % (2 * HELD_BACK)
+        chooses, judges = place == HELD_BACK - 1, place == 2 * HELD_BACK - 1
+        self._fitted, self._choosing, self._judging = (
+            [one[part] for one in samples] for part in (~(chooses | judges), chooses, judges)
+        )
         self._exactly, self._rounded = (
             Traced(partial(twin.before_bounding, rounding=rounding)) for rounding in (False, True)
         )
         few = max(self._size, SEARCH_SAMPLES // self._size * self._size)
         self._few = [one[:few] for one in self._fitted]
         self._exact = {id(part): self._answers(part, rounding=False)
-                       for part in (self._fitted, self._held, self._few)}  # fmt: skip
-        self.samples = len(held)
+                       for part in (self._fitted, self._choosing, self._judging, self._few)
+                       }  # fmt: skip
+        self.samples = count
         self.report: dict[str, Any] = {}
         self._work = self._stages()
         self._done = 0
@@ -109,7 +119,7 @@ class Refinement:
     def _stages(self) -> Iterator[None]:
         untouched = self._twin.model.get_weights()
         plain = yield from self._calibrated()
-        plain_held = self._sqnr(self._held)
+        plain_db = self._sqnr(self._judging)
         yield
         best = plain
         scaled = yield from self._equalized()
@@ -125,20 +135,24 @@ class Refinement:
         used_bias = corrected.sqnr_db > best.sqnr_db + GAIN_DB
         best = corrected if used_bias else best
         self._restore(best)
-        before = best._replace(sqnr_db=self._sqnr(self._held))
+        before = best._replace(sqnr_db=self._sqnr(self._choosing))
         last = yield from self._trained(teacher, before)
-        improved = last.sqnr_db > plain_held
-        self._restore(last if improved else _State(untouched, plain.ranges, plain_held))
+        self._restore(last)
+        refined_db = self._sqnr(self._judging)
+        improved = refined_db > plain_db
+        if not improved:
+            self._restore(plain._replace(weights=untouched))
         self.report = {
             "kept": "refined" if improved else "plain",
-            "samples": len(self._fitted[0]), "held_back": len(self._held[0]),
-            "sqnr_db": last.sqnr_db, "plain_sqnr_db": plain_held,
+            "samples": len(self._fitted[0]),
+            "choosing": self._seen(self._choosing), "judging": self._seen(self._judging),
+            "sqnr_db": refined_db, "plain_sqnr_db": plain_db,
             "equalized": equalized, "bias_corrected": used_bias,
             "trained": last is not before,
         }  # fmt: skip
 
     def _trained(self, teacher: Twin, best: _State) -> Generator[None, None, _State]:
-        """The best of what training leads to and what it begins with, on what is held back."""
+        """The best of what training leads to and what it begins with, on what is to choose."""
         training = RoundingTraining(self._twin, teacher)
         random = np.random.default_rng(self._seed)
         count = len(self._fitted[0])
@@ -146,7 +160,7 @@ class Refinement:
             numbers = random.permutation(count)[: self._size]
             training.step([one[np.sort(numbers)] for one in self._fitted], step / STEPS)
             if (step + 1) % JUDGED_EVERY == 0:
-                now = self._sqnr(self._held)
+                now = self._sqnr(self._choosing)
                 best = self._state(now) if now > best.sqnr_db else best
             yield
         return best
@@ -202,8 +216,9 @@ class Refinement:
         self._twin.set_ranges(state.ranges)
 
     def _batches(self, part: Sequence[Array]) -> Iterator[Batch]:
-        for start in range(0, len(part[0]) - self._size + 1, self._size):
-            yield [one[start : start + self._size] for one in part]
+        size = min(self._size, len(part[0]))
+        for start in range(0, len(part[0]) - size + 1, size):
+            yield [one[start : start + size] for one in part]
 
     def _answers(self, part: Sequence[Array], *, rounding: bool) -> list[Array]:
         made = [
@@ -212,6 +227,10 @@ class Refinement:
             for batch in self._batches(part)
         ]  # fmt: skip
         return [np.concatenate(one) for one in zip(*made, strict=True)]
+
+    def _seen(self, part: Sequence[Array]) -> int:
+        """How many samples of a part make whole batches, which are what is looked at."""
+        return sum(len(batch[0]) for batch in self._batches(part))
 
     def _sqnr(self, part: Sequence[Array]) -> float:
         """Of the worst output, in decibels, before a final softmax or sigmoid that hides noise."""

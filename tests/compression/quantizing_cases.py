@@ -19,6 +19,7 @@ from edgekit.compression import (
     quantizing,
     refining,
 )
+from edgekit.compression.compressor import Compressor
 from edgekit.compression.quantized_twin import Twin
 from edgekit.compression.range_training import RangeTraining
 
@@ -167,15 +168,16 @@ class Cases:
         return float(np.abs(ours - np.asarray(twin.model(x))).max())
 
     def zeros(self, model):
-        """Whether kernels keep the zeros that are planted in them, on the grid and in training."""
+        """Whether a kernel keeps its zeros as training simulates the grid, and put on it."""
         source = made(model)
         twin = Twin(source, "litert")
         kernel = source.get_layer("out").kernel
         planted = kernel.numpy()
         planted[::2] = 0.0
         kernel.assign(planted)
+        simulated = [fake_quant.weights(*one).numpy() for one in twin.kernels()]
         twin.put_on_grid()
-        return np.array_equal(kernel.numpy() == 0, planted == 0)
+        return [np.array_equal(one == 0, planted == 0) for one in (*simulated, kernel.numpy())]
 
     def equalized(self):
         """Pairs, the change of the outputs, and how unlike the channels are before and after."""
@@ -222,10 +224,9 @@ class Cases:
         return [before, bias.numpy().tolist()]
 
     def refined(self, seed=0, steps=60, samples=96):
-        """A refinement of a net that plain int8 serves badly; and of one that it serves well."""
+        """A refinement of a net that plain int8 serves badly."""
         refining.STEPS = steps
         model = uneven(made("chain"))
-        before = model.get_weights()
         twin = Twin(model, "litert")
         x = np.random.default_rng(1).normal(size=(samples, 8, 8, 2)).astype(np.float32)
         fresh = np.random.default_rng(2).normal(size=(64, 8, 8, 2)).astype(np.float32)
@@ -245,8 +246,56 @@ class Cases:
             "noise": [float(np.square(exact - one).mean()) for one in (plain, found)],
             "same_on_grid": float(np.abs(again - found).max()),
             "sum": float(sum(np.abs(one).sum() for one in model.get_weights())),
-            "untouched": all(map(np.array_equal, before, model.get_weights())),
         }
+
+    def useless(self):
+        """A refinement where what judges it answers 0, as any int8 does: it cannot be better."""
+        refining.STEPS = 10
+        model = uneven(made("chain"))
+        for layer in model.layers:
+            if layer.weights:
+                layer.bias.assign(np.zeros(layer.bias.shape))
+        before = model.get_weights()
+        x = np.random.default_rng(1).normal(size=(64, 8, 8, 2)).astype(np.float32)
+        x[np.arange(64) % 8 == 7] = 0.0
+        plain, twin = (Twin(model, "litert") for _ in range(2))
+        for _ in refining.Refinement(plain, [x], 8, 0)._calibrated():
+            pass  # what convert would find
+        work = refining.Refinement(twin, [x], 8, 0)
+        while work.advance(60.0)["done"] < refining.STEPS:
+            pass
+        return {
+            "report": work.report,
+            "untouched": all(map(np.array_equal, before, model.get_weights())),
+            "ranges": [plain.ranges(), twin.ranges()],
+        }
+
+    def counts(self, samples, size, fixed):
+        """How many samples adjust, choose and judge."""
+        work = refining.Refinement(
+            Twin(made("dense"), "litert"), [np.zeros((samples, 4), np.float32)], size, 0,
+            fixed=fixed,
+        )  # fmt: skip
+        return [len(part[0]) for part in (work._fitted, work._choosing, work._judging)]
+
+    def breaks_off(self, path, data, directory, loss):
+        """Training of a twin whose loss is NaN at some step: which, and whether all came back."""
+        compressor = Compressor()
+        compressor.open(path)
+        compressor.begin()
+        compressor.load_training(data, "none", 0, 1, None, directory)
+        compressor.begin_quantization("litert", [], 0)
+        compressor.start_training(1, 0.01, 8, 0, loss, None)
+        compressor.keep()
+        model, twin = compressor._model().model, compressor._twin
+        before = model.get_weights(), twin.ranges()
+        failed_at = compressor.advance(60.0)["failed_at"]
+        moved = twin.ranges() != before[1]
+        compressor.restore()
+        compressor.end_training()
+        same = all(map(np.array_equal, before[0], model.get_weights()))
+        return {"failed_at": failed_at, "moved": moved, "weights": same,
+                "ranges": twin.ranges() == before[1]}  # fmt: skip
 
     def too_few(self):
         refining.Refinement(Twin(made("dense"), "litert"), [np.zeros((5, 4), np.float32)], 4, 0)

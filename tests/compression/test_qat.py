@@ -121,6 +121,25 @@ def test_the_same_command_gives_the_same_bytes(place):
     assert again.quantization == manifest.read(place / "qat.keras").quantization
 
 
+def test_a_loss_that_becomes_nan_leaves_weights_and_ranges_as_they_were(worker, tmp_path):
+    x = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x_train=x, y_train=np.arange(40) % 3)
+    worker.call("write", model="dense", path=str(tmp_path / "m.keras"),
+                data=str(tmp_path / "data.npz"))  # fmt: skip
+    (tmp_path / "mine.py").write_text(
+        "import tensorflow as tf\n"
+        "steps = tf.Variable(0, trainable=False)\n"
+        "def nan_at_3(y, outputs):\n"
+        "    good = tf.reduce_mean(tf.square(outputs))\n"
+        "    return tf.where(steps.assign_add(1) == 3, float('nan'), 1.0) * good\n"
+    )
+    found = worker.call(
+        "breaks_off", path=str(tmp_path / "m.keras"), data=str(tmp_path / "data.npz"),
+        directory=str(tmp_path / "spool"), loss=f"{tmp_path / 'mine.py'}:nan_at_3",
+    )  # fmt: skip
+    assert found == {"failed_at": 3, "moved": True, "weights": True, "ranges": True}
+
+
 def test_ranges_of_a_file_that_changed_since_are_not_used(place, worker):
     changed = place / "changed.keras"
     shutil.copy(place / "qat.keras.edgekit.json", f"{changed}.edgekit.json")

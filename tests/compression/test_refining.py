@@ -51,6 +51,30 @@ def test_refinement_recovers_most_of_what_uneven_channels_lose(worker):
 
 
 @pytest.mark.slow
+def test_a_refinement_that_is_no_better_leaves_weights_and_ranges_of_plain_int8(worker):
+    found = worker.call("useless")
+    assert found["report"]["equalized"]  # so that there was something to take back
+    assert found["report"]["kept"] == "plain"
+    assert found["untouched"]
+    plain, left = found["ranges"]
+    assert left == plain
+
+
+@pytest.mark.parametrize(
+    ("samples", "size", "fixed", "counts"),
+    [(8, 32, False, [6, 1, 1]), (100, 32, False, [75, 13, 12]), (64, 8, True, [48, 8, 8])],
+)
+def test_what_judges_a_refinement_has_chosen_nothing(worker, samples, size, fixed, counts):
+    assert worker.call("counts", samples=samples, size=size, fixed=fixed) == counts
+
+
+def test_a_fixed_batch_needs_one_to_choose_and_one_to_judge(worker):
+    with pytest.raises(DataError, match="255 samples are too few") as error:
+        worker.call("counts", samples=255, size=32, fixed=True)
+    assert error.value.fix == "give 256 or more"
+
+
+@pytest.mark.slow
 def test_a_refinement_is_the_same_again(worker):
     one, other = (worker.call("refined", steps=20)["sum"] for _ in range(2))
     assert one == other
