@@ -56,7 +56,7 @@ Examples:
     "--epochs",
     type=click.IntRange(1, compression_plan.MAX_EPOCHS),
     metavar="N",
-    help="Epochs of every step finetune and distill, whatever the recipe says.",
+    help="Epochs of every step that trains, whatever the recipe says.",
 )
 @click.option(
     "--loss",

@@ -44,7 +44,7 @@ Examples:
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
-    help="Of weights and arithmetic; default: the profile's.",
+    help="Of weights and arithmetic; default: what the model's recipe plans, else the profile's.",
 )
 @click.option(
     "--input-type", type=click.Choice(IO_TYPES), help="Of quantized inputs; default: the profile's."

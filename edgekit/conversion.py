@@ -69,7 +69,8 @@ def convert(
     Args:
         model: .keras, .h5, SavedModel directory, .tflite or .onnx.
         target: A profile's name or file.
-        precision: One of edgekit.types.PRECISIONS; default: the profile's.
+        precision: One of edgekit.types.PRECISIONS; default: what the model's recipe plans, else
+            the profile's.
         data: A data SPEC; needed for static precisions and for max_drop.
         preprocess: How raw data becomes model input; default: what the manifest recorded.
         metric: For max_drop; default top1.

@@ -57,16 +57,15 @@ def _effect(effect: ChangeEffect, told: SensitivityFindings) -> printing.Cell:
 
 def _reading(told: SensitivityFindings) -> str:
     """What the marks mean, and what the samples cannot show."""
+    marked = any(layer.sensitive for layer in told.layers)
     if told.accuracy is None:
-        return (
-            "SQNR of the outputs against the unchanged model's. sensitive: below"
-            f" {QUANTIZED_LOUD_DB:g} dB at 50 % zeros or int8"
-        )
+        what = f" sensitive: below {QUANTIZED_LOUD_DB:g} dB at 50 % zeros or int8" if marked else ""
+        return f"SQNR of the outputs against the unchanged model's.{what}"
     how = "McNemar's exact test, Holm's correction for all of them, 5 %"
     if told.layers[0].effects[0].p_value is None:
         how = "the unchanged model lies outside its 95 % interval"
     return (
         f"* differs from the unchanged model beyond chance ({how}); {told.samples} samples show no"
-        " difference in the others. Below: SQNR of the outputs. sensitive: loses accuracy at 50 %"
-        " zeros or int8"
+        " difference in the others. Below: SQNR of the outputs."
+        + (" sensitive: loses accuracy at 50 % zeros or int8" if marked else "")
     )

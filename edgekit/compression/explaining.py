@@ -203,7 +203,7 @@ def _unknown_features(step: DistillStep, model: Any) -> list[Finding]:
 def _prune(step: PruneStep, model: Any, setting: _Setting) -> Told:
     if step.sparsity == "auto":
         kernels, stays = kernel_matrices.find(model, trained=step.epochs > 0)
-        why = "as much as its sensitivity allows, which takes --data"
+        why = "as much as its sensitivity allows, which compress measures"
         applies = [Removal(one.layer, one.kind, None, None, why, "some zeros") for one in kernels]
         return Told(model, applies, stays, notes=tuple(_training_notes(step, model, setting)))
     made = rebuilding.rebuild(graph.read(model))

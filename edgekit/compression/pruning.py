@@ -182,6 +182,7 @@ def _spread(gone: Array, kernel: Kernel, values: Array, amount: Amount) -> Array
 def _told(kernel: Kernel, mask: Array, amount: Amount) -> Removal:
     zeros = int(mask.size - np.count_nonzero(mask))
     among = " of all layers" if amount.scope == "global" else ""
+    among += ", as many as its sensitivity allows" if isinstance(amount.sparsity, Mapping) else ""
     done = f"{kernel_matrices.label(kernel)}{zeros:,} of {mask.size:,} zero"
     return Removal(kernel.layer, kernel.kind, None, None, f"{_what(amount)}{among}", done)
 
