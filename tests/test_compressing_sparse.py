@@ -129,7 +129,7 @@ def test_a_float_artifact_stores_its_zeros_sparsely(compressed, tmp_path):
         compressed[0], precision="fp32", data=DATA, sparse=False, output=dense
     )
     assert not plain.steps[-1].detail["sparse"]
-    assert dense.stat().st_size > 4 * sum(KERNELS.values())
+    assert dense.stat().st_size > 0.9 * 4 * sum(KERNELS.values())
     assert "DENSIFY" not in [one.name for one in tflite_file.read(dense).main.operators]
     assert plain.artifact.gzip_bytes < made.artifact.gzip_bytes
 
