@@ -147,7 +147,9 @@ def test_pruned_clustered_and_quantized_by_tfmot_and_nothing_of_it_leaks(
     assert "TF_USE_LEGACY_KERAS" not in os.environ
     assert {"tensorflow", "keras", "tf_keras"}.isdisjoint(sys.modules)
     names = [step.name for step in made.steps]
-    assert names == ["source", "simplify", "prune", "cluster", "simplify", "quantize"]
+    assert names == [
+        "source", "simplify", "prune", "simplify", "cluster", "simplify", "quantize",
+    ]  # fmt: skip
     kernels = keras_alone.call("kernels", path=str(output))
     for name, kernel in kernels.items():
         values = np.asarray(kernel)
