@@ -75,7 +75,7 @@ def write(path: Path, weights: Mapping[str, list[Array]]) -> None:
         for name, values in weights.items()
         for place, array in enumerate(values)
     }
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+    np.savez(path, **arrays)  # type: ignore[arg-type]  # a name may be allow_pickle's
 
 
 def read(path: Path) -> dict[str, list[Array]]:

@@ -120,7 +120,7 @@ class Quantizing:
         return (layer for layer in self.model.layers if hasattr(layer, "_weight_vars"))
 
 
-class _Scheme(_DEFAULT):  # type: ignore[misc]
+class _Scheme(_DEFAULT):  # type: ignore[misc]  # TFMOT is untyped
     """TFMOT's scheme that keeps zeros, clusters or both, with a registry that can be relied on."""
 
     def __init__(self, *, zeros: bool, clusters: bool) -> None:
@@ -163,7 +163,7 @@ class _Layout:
         return changed, made
 
 
-class _KernelOnly(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[misc]
+class _KernelOnly(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[misc]  # untyped
     """Another config, without what it does to activations."""
 
     def __init__(self, inner: Any) -> None:
@@ -175,13 +175,13 @@ class _KernelOnly(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[misc
     def set_quantize_weights(self, layer: Any, quantize_weights: Any) -> None:
         self._inner.set_quantize_weights(layer, quantize_weights)
 
-    def get_activations_and_quantizers(self, layer: Any) -> Any:  # noqa: ARG002
+    def get_activations_and_quantizers(self, layer: Any) -> Any:  # noqa: ARG002 TFMOT's interface
         return []
 
     def set_quantize_activations(self, layer: Any, quantize_activations: Any) -> None:
         pass
 
-    def get_output_quantizers(self, layer: Any) -> Any:  # noqa: ARG002
+    def get_output_quantizers(self, layer: Any) -> Any:  # noqa: ARG002 likewise
         return []
 
     def get_config(self) -> dict[str, Any]:

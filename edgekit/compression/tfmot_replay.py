@@ -19,6 +19,7 @@ from edgekit.errors import ModelError
 
 TOLERANCE = replay.TOLERANCE["float32"]
 _ERRORS = (TypeError, ValueError, NotImplementedError, AttributeError)
+"""What tf_keras raises of a layer that it cannot make or call, or that it lacks."""
 
 
 class Replayed(NamedTuple):

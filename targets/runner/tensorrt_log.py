@@ -7,7 +7,7 @@ import tensorrt as trt
 _ERRORS = (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR)
 
 
-class Log(trt.ILogger):  # type: ignore[misc]
+class Log(trt.ILogger):  # type: ignore[misc]  # TensorRT is untyped
     """Keeps errors."""
 
     def __init__(self) -> None:
