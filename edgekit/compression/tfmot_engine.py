@@ -26,6 +26,7 @@ from edgekit.compression import (
     tfmot_training,
     training,
     training_data,
+    training_plan,
     training_state,
 )
 from edgekit.compression.tfmot_rules import OWN_ENGINE
@@ -115,7 +116,7 @@ class Engine(Source):
         assert distill is None, "TFMOT trains on labels alone"
         assert self._data is not None, "load_training comes first"
         task = losses.resolve(self._origin, self._data, self._config, loss)
-        settings, notes = training.plan(
+        settings, notes = training_plan.plan(
             self._origin, self._data.count, self._config, epochs=epochs,
             learning_rate=learning_rate, batch_size=batch_size, seed=seed, distilling=False,
         )  # fmt: skip

@@ -11,12 +11,12 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from edgekit.compression import training
+from edgekit.compression import training, training_plan
 from edgekit.compression.losses import TaskLoss
 
 
 def step(
-    model: Any, variables: Sequence[Any], task: TaskLoss, settings: training.Settings
+    model: Any, variables: Sequence[Any], task: TaskLoss, settings: training_plan.Settings
 ) -> Callable[..., tuple[Any, Any]]:
     """The training step: (inputs, y, taught) → (loss, whether it was applied).
 
@@ -26,7 +26,7 @@ def step(
         task: The loss of the labels.
         settings: For the learning rate.
     """
-    schedule = tf_keras.optimizers.schedules.CosineDecay(**training.schedule(settings))
+    schedule = tf_keras.optimizers.schedules.CosineDecay(**training_plan.schedule(settings))
     optimizer = tf_keras.optimizers.Adam(schedule, jit_compile=False)
     optimizer.build(variables)
 

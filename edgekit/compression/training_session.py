@@ -19,6 +19,7 @@ from edgekit.compression import (
     rebuilding,
     training,
     training_data,
+    training_plan,
 )  # fmt: skip
 from edgekit.compression.holding import NOTHING, Held
 from edgekit.compression.quantized_twin import Twin
@@ -73,7 +74,7 @@ class Session:
         See `Compressor.start_training`, and `holding.constraints`.
         """
         task = self._task(student, loss, distilling=distill is not None)
-        settings, notes = training.plan(
+        settings, notes = training_plan.plan(
             student, self.data.count, self._student_config, epochs=epochs,
             learning_rate=learning_rate, batch_size=batch_size, seed=seed,
             distilling=distill is not None, quantizing=twin is not None,

@@ -51,10 +51,10 @@ class Cases:
 
     def registries(self) -> dict[str, list[str]]:
         """The kinds of layers that TFMOT's own registries name, by technique."""
-        from tensorflow_model_optimization.python.core.clustering.keras import (  # noqa: PLC0415
+        from tensorflow_model_optimization.python.core.clustering.keras import (  # noqa: PLC0415 an extra
             clustering_registry,
         )
-        from tensorflow_model_optimization.python.core.sparsity.keras import (  # noqa: PLC0415
+        from tensorflow_model_optimization.python.core.sparsity.keras import (  # noqa: PLC0415 an extra
             prune_registry,
         )
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from edgekit import keras_loading
-from edgekit.compression import compile_config, losses, output_activations, training
+from edgekit.compression import compile_config, losses, output_activations, training_plan
 from edgekit.compression.compressor import Compressor
 from edgekit.data import open_data
 
@@ -171,7 +171,7 @@ class Cases:
 
     def rates(self, recorded, optimizer, distilling):
         config = compile_config.CompileConfig(None, optimizer, recorded)
-        return training._learning_rate(config, distilling)
+        return training_plan._learning_rate(config, distilling)
 
     def config(self, path):
         found = compile_config.read(Path(path))
