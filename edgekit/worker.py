@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import importlib
 import json
 import os
@@ -53,6 +54,7 @@ def _unexpected(error: BaseException) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    faulthandler.enable(all_threads=False)  # a crash writes where it happened into the log
     die_with_parent()
     disable_telemetry()
     serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -25,6 +25,9 @@ from edgekit.errors import ConversionError, EdgekitError, from_wire
 
 _FATAL = re.compile(r"check failed|fatal|terminate called|assertion|out of memory", re.IGNORECASE)
 """What a dying process says of the reason; a stack trace may follow it."""
+_STACK = "Fatal Python error: "
+"""What faulthandler begins its stack with; the frame of the crash comes first."""
+_FRAME = re.compile(r'File "(?:[^"]*/)?([^"/]+)", line \d+ in (\S+)')
 
 
 class WorkerBug(RuntimeError):
@@ -148,10 +151,14 @@ class Worker:
         code = self._process.wait()
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         self._log.seek(0)
-        lines = [text for text in self._log.read().decode(errors="replace").splitlines() if text]
+        said, _, stack = self._log.read().decode(errors="replace").partition(_STACK)
+        if frame := _FRAME.search(stack):
+            how = f"{how} in {frame[1]}, {frame[2]}"
+        lines = [text for text in said.splitlines() if text]
         telling = [text for text in lines if _FATAL.search(text)] or lines[-1:]
         last = f"; it said: {telling[0][:300]}" if telling else ""
-        hint = "give the machine more memory" if how == "SIGKILL" else "try another --precision"
+        killed = code == -signal.SIGKILL
+        hint = "give the machine more memory" if killed else "try another --precision"
         return ConversionError(f"{self._what} crashed ({how}){last}", hint)
 
 

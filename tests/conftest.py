@@ -6,6 +6,7 @@ pytest's own process imports no framework but LiteRT.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from edgekit import registry
+from edgekit.errors import ConversionError
 from edgekit.workers import Worker
 
 DATA = os.environ.get("EDGEKIT_DATA")
@@ -35,11 +37,33 @@ def models(tmp_path_factory):
     return directory
 
 
+class KerasSource:
+    """One process with TensorFlow for many tests; another one after a crash, which fails one."""
+
+    def __init__(self):
+        self._start()
+
+    def _start(self):
+        self._worker = Worker("edgekit.keras_source:Source", "the Keras source")
+
+    def call(self, method, /, **arguments):
+        try:
+            return self._worker.call(method, **arguments)
+        except ConversionError as error:
+            if "crashed" in error.message:
+                self.close()
+                self._start()
+            raise
+
+    def close(self):
+        self._worker.close()
+
+
 @pytest.fixture(scope="session")
 def keras_source(models):
-    """One process with TensorFlow for all tests that open Keras models."""
-    with Worker("edgekit.keras_source:Source", "the Keras source") as worker:
-        yield worker
+    """What opens Keras models, as `edgekit.keras_source.Source`, for all tests that need it."""
+    with contextlib.closing(KerasSource()) as source:
+        yield source
 
 
 @pytest.fixture(scope="session")

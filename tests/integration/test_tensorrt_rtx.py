@@ -22,9 +22,11 @@ import numpy as np
 import pytest
 
 import edgekit
+from edgekit import registry
 
 onnx = pytest.importorskip("onnx")
-pytest.importorskip("tf2onnx")
+if registry.missing(registry.EXPORTERS["onnx"]):  # importing tf2onnx would load TensorFlow here
+    pytest.skip("tf2onnx is not installed", allow_module_level=True)
 quantization = pytest.importorskip("onnxruntime.quantization")
 
 from onnx import helper  # noqa: E402

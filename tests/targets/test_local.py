@@ -38,6 +38,13 @@ def children(pid: int) -> list[int]:
     return [int(text) for text in found]
 
 
+@pytest.fixture
+def started():
+    """Tells this process's children that are new since; others serve other tests."""
+    before = children(os.getpid())
+    return lambda: [pid for pid in children(os.getpid()) if pid not in before]
+
+
 def is_running(pid: int) -> bool:
     """Whether a process is there and no zombie."""
     try:
@@ -129,11 +136,11 @@ def test_a_runtime_that_is_not_there_is_the_devices_fault(tmp_path):
         )
 
 
-def test_a_crash_is_one_line_with_the_signal(tmp_path):
+def test_a_crash_is_one_line_with_the_signal(tmp_path, started):
     artifact = tiny.dense_tflite(tmp_path / "m.tflite")
 
     def crash(_frame):
-        for pid in children(os.getpid()):
+        for pid in started():
             os.kill(pid, signal.SIGSEGV)
 
     with pytest.raises(DeviceError, match=r"m\.tflite crashed the runner \(SIGSEGV\)"):
@@ -160,12 +167,12 @@ def test_a_silent_runner_is_ended(tmp_path):
     assert children(os.getpid()) == before
 
 
-def test_no_process_is_left_when_the_caller_fails(tmp_path):
+def test_no_process_is_left_when_the_caller_fails(tmp_path, started):
     artifact = tiny.dense_tflite(tmp_path / "m.tflite")
     seen: list[int] = []
 
     def fail(_frame):
-        seen.extend(children(os.getpid()))
+        seen.extend(started())
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -174,12 +181,12 @@ def test_no_process_is_left_when_the_caller_fails(tmp_path):
     assert not any(is_running(pid) for pid in seen)
 
 
-def test_the_runner_spawns_nothing(tmp_path):
+def test_the_runner_spawns_nothing(tmp_path, started):
     artifact = tiny.dense_tflite(tmp_path / "m.tflite")
     grandchildren: list[int] = []
 
     def look(_frame):
-        for pid in children(os.getpid()):
+        for pid in started():
             grandchildren.extend(children(pid))
 
     local.open("local").run({**MEASURE, "artifact": str(artifact)}, look)

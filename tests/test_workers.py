@@ -1,4 +1,4 @@
-"""What a worker's child process is given of an environment."""
+"""What a worker's child process is given of an environment, and what is said when it crashes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgekit import workers
+from edgekit.errors import ConversionError
 from edgekit.workers import Worker
 
 
@@ -17,7 +18,7 @@ def importable(monkeypatch):
 
 
 def _variable(name, environment=None):
-    with Worker("environment_cases:Cases", "the test's child", environment=environment) as worker:
+    with Worker("worker_cases:Cases", "the test's child", environment=environment) as worker:
         return worker.call("variable", name=name)
 
 
@@ -37,3 +38,15 @@ def test_what_the_user_has_set_stands(monkeypatch):
 def test_frameworks_are_quiet_whatever_is_set(monkeypatch):
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
     assert _variable("TF_CPP_MIN_LOG_LEVEL") == "3"
+
+
+@pytest.mark.usefixtures("importable")
+def test_a_crash_is_named_with_the_line_that_it_happened_in():
+    with Worker("worker_cases:Cases", "the test's child") as worker:
+        with pytest.raises(ConversionError) as caught:
+            worker.call("crash")
+        assert caught.value.message == (
+            "the test's child crashed (SIGSEGV in worker_cases.py, crash); it said: about to crash"
+        )
+        with pytest.raises(ConversionError, match="crashed"):
+            worker.call("variable", name="HOME")
