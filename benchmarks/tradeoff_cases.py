@@ -169,6 +169,8 @@ def _small(name: str, data: Path, cache: Path) -> Case:
             Point("lossless", "lossless", "fp32"),
             ours("small-channels", precision),
             ours("small-student", precision, options=pupil),
+            ours("small-prune80", precision),
+            ours("small-qat", precision),
         ),
         loss=1.0, smaller=4, options=("--preprocess", "unit"),
     )  # fmt: skip
