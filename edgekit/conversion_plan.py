@@ -116,7 +116,11 @@ def resolve(
         output=str(output),
         request_sha256=request_sha256,
         up_to_date=manifest.up_to_date(output, request_sha256) is not None,
-        notes=(*notes, *trained_ranges.left_out(source, chosen)),
+        notes=(
+            *notes,
+            *(() if precision else _plan_left_out(source, chosen)),
+            *trained_ranges.left_out(source, chosen),
+        ),
     )
     return plan, source, profile
 
@@ -296,3 +300,18 @@ def _planned_precision(source: ModelFile) -> Precision | None:
     path = Path(source.path)
     found = manifest.read(path)
     return found.planned_precision if found and manifest.matches(path, found) else None
+
+
+def _plan_left_out(source: ModelFile, chosen: Precision) -> tuple[str, ...]:
+    """A warning where a file is no longer the one that its manifest plans a precision for."""
+    path = Path(source.path)
+    found = manifest.read(path)
+    planned = found.planned_precision if found else None
+    damage = manifest.damage(path, found) if found and planned not in (None, chosen) else None
+    if found is None or damage is None:
+        return ()
+    text = (
+        f"the target's own precision {chosen} is used, and not {planned}, as the recipe"
+        f" {found.recipe} planned: of what it wrote, {damage} since; --precision says which"
+    )
+    return (text,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from importlib import resources
 from pathlib import Path
 
@@ -149,6 +150,20 @@ def test_a_planned_precision_gives_way_to_what_is_asked_and_needs_data(halved, t
     assert conversion.plan(output, precision="fp16", **_rest(artifact)).precision == "fp16"
     with pytest.raises(ConversionError, match="the model's recipe planned int8"):
         conversion.plan(output, precision=None, **_rest(artifact))
+
+
+def test_a_plan_for_a_file_that_changed_is_left_out_aloud(halved, tmp_path):
+    output, _ = halved
+    changed = tmp_path / output.name
+    changed.write_bytes(MODEL.read_bytes())
+    shutil.copy(f"{output}.edgekit.json", f"{changed}.edgekit.json")
+    plan = conversion.plan(changed, precision=None, **_rest(tmp_path / "m.tflite"))
+    assert plan.precision == "fp32"
+    (said,) = plan.notes
+    assert said.startswith("the target's own precision fp32 is used, and not int8, as the recipe")
+    assert f"{changed.name} was changed since; --precision says which" in said
+    asked = conversion.plan(changed, precision="fp16", **_rest(tmp_path / "m.tflite"))
+    assert not asked.notes
 
 
 def test_a_plan_that_the_target_does_not_run_is_refused(tmp_path):
