@@ -23,6 +23,7 @@ from edgekit import (
     manifest,
     metrics,
     recipe_files,
+    recipe_steps,
     step_settings,
     workers,
 )
@@ -39,7 +40,7 @@ COMPRESSOR = "edgekit.compression.compressor:Compressor"
 def plan(model: str | Path, **options: Any) -> DryRun:
     """What `compress` would do with the same arguments, without doing it."""
     resolved = compression_plan.resolve(Request(model=model, **options))
-    runs = [f"{recipe_files.kind(step)} {step_settings.line(step)}".strip()
+    runs = [f"{recipe_steps.kind(step)} {step_settings.line(step)}".strip()
             for step in resolved.steps]  # fmt: skip
     writes = (str(resolved.output), str(manifest.path_for(resolved.output)))
     expected = tuple(gains.sentences(resolved.claims))
@@ -129,7 +130,7 @@ def _made(
         progress(f"expected: {sentence}")
     with files.staging(resolved.output) as directory:
         progress(f"loading {resolved.source.path}")
-        trained = any(map(recipe_files.trains, resolved.steps))
+        trained = any(map(recipe_steps.trains, resolved.steps))
         opened = loading.opened(
             resolved.source,
             trust=resolved.asked.trust,

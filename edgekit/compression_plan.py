@@ -22,6 +22,7 @@ from edgekit import (
     metric_names,
     preprocess_names,
     recipe_files,
+    recipe_steps,
     registry,
     spec_hashes,
     tfmot_recipes,
@@ -155,7 +156,7 @@ def _output(asked: Request) -> Path:
 
 def _check_options(asked: Request, recipe: Recipe) -> None:
     metric_names.check_name(asked.metric)
-    kinds = {recipe_files.kind(step) for step in recipe.step}
+    kinds = {recipe_steps.kind(step) for step in recipe.step}
     if asked.epochs is not None and not 1 <= asked.epochs <= MAX_EPOCHS:
         raise UsageError(f"--epochs {asked.epochs} is not in 1 to {MAX_EPOCHS}", "--epochs 10")
     if asked.max_drop is not None and not 0 <= asked.max_drop < 1:
@@ -172,7 +173,7 @@ def _check_options(asked: Request, recipe: Recipe) -> None:
             f"--teacher says nothing: the recipe {recipe.name} has no step distill",
             "choose a recipe that distils (edgekit recipes list)",
         )
-    trained = any(recipe_files.trains(step) for step in recipe.step)
+    trained = any(recipe_steps.trains(step) for step in recipe.step)
     needs_training = {
         "--epochs": asked.epochs, "--loss": asked.loss, "--augment": asked.augment,
     }  # fmt: skip
@@ -185,17 +186,17 @@ def _check_options(asked: Request, recipe: Recipe) -> None:
 
 
 def _check_without_data(asked: Request, recipe: Recipe) -> None:
-    training = next((step for step in recipe.step if recipe_files.trains(step)), None)
-    looking = next((step for step in recipe.step if recipe_files.looks(step)), None)
+    training = next((step for step in recipe.step if recipe_steps.trains(step)), None)
+    looking = next((step for step in recipe.step if recipe_steps.looks(step)), None)
     if looking is not None and training is None:
         raise UsageError(
             f"the recipe {recipe.name} {_reason_to_look(looking)} (step"
-            f" {recipe_files.kind(looking)}), and --data was not given",
+            f" {recipe_steps.kind(looking)}), and --data was not given",
             "add --data SPEC; labels are not needed",
         )
     if training is not None:
         raise UsageError(
-            f"the recipe {recipe.name} trains (step {recipe_files.kind(training)}), and --data was"
+            f"the recipe {recipe.name} trains (step {recipe_steps.kind(training)}), and --data was"
             " not given",
             "add --data SPEC with training data: an .npz with x_train and y_train, an image"
             " directory with train/, or file.py:function",
@@ -211,7 +212,7 @@ def _check_without_data(asked: Request, recipe: Recipe) -> None:
 
 
 def _reason_to_look(step: RecipeStep) -> str:
-    if recipe_files.is_automatic(step):
+    if recipe_steps.is_automatic(step):
         return "chooses by the sensitivity of layers"
     return "tunes int8 on samples" if isinstance(step, QuantizeStep) else "chooses by samples"
 
@@ -231,7 +232,7 @@ def steps(asked: Request, recipe: Recipe) -> tuple[RecipeStep, ...]:
             )
         return tuple(every)
     every = list(_folded_before_clusters(every))
-    trained = [at for at, step in enumerate(every) if recipe_files.looks(step)]
+    trained = [at for at, step in enumerate(every) if recipe_steps.looks(step)]
     finished = trained and any(isinstance(step, SimplifyStep) for step in every[trained[-1] :])
     if trained and not finished:
         at = next((at for at, one in enumerate(every) if isinstance(one, QuantizeStep)), len(every))
@@ -251,7 +252,7 @@ def _folded_before_clusters(every: Sequence[RecipeStep]) -> Iterator[RecipeStep]
 
 def _overridden(step: RecipeStep, asked: Request) -> RecipeStep:
     """A step with what the command line says of it."""
-    if asked.epochs is not None and isinstance(step, TrainedStep) and recipe_files.trains(step):
+    if asked.epochs is not None and isinstance(step, TrainedStep) and recipe_steps.trains(step):
         step = msgspec.structs.replace(step, epochs=asked.epochs)
     if asked.teacher is not None and isinstance(step, DistillStep):
         step = msgspec.structs.replace(step, teacher=str(asked.teacher))

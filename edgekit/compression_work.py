@@ -19,7 +19,7 @@ from edgekit import (
     files,
     ladder,
     layer_changes,
-    recipe_files,
+    recipe_steps,
     sampling,
     step_changes,
     step_settings,
@@ -56,7 +56,7 @@ def run(work: Work) -> None:
     )
     if plan.student is not None:
         _take_student(work, plan.student.path)
-    if any(map(recipe_files.reads, plan.steps)):
+    if any(map(recipe_steps.reads, plan.steps)):
         _load_training(work)
     for number, step in enumerate(plan.steps, 1):
         _apply(work, number, step)
@@ -87,7 +87,7 @@ def _draw(work: Work, spec: str) -> None:
     compression_state.warn(work, *data_linting.lint_dataset(dataset, predict))
     work.roles = tuple(dataset.roles)
     work.role = "val" if "val" in dataset.roles else "calib"
-    if any(map(recipe_files.is_automatic, plan.steps)):
+    if any(map(recipe_steps.is_automatic, plan.steps)):
         work.judging = work.directory / "judging"
         layer_changes.draw(dataset, work.role, plan.asked.seed, work.judging)
     if _may_be_judged(work, dataset, work.role):
@@ -103,7 +103,7 @@ def _may_be_judged(work: Work, dataset: Dataset, role: Role) -> bool:
 
     What only looks at samples (reconstruction) does not need them; then no accuracy is stated.
     """
-    asked, insists = work.plan.asked, any(map(recipe_files.trains, work.plan.steps))
+    asked, insists = work.plan.asked, any(map(recipe_steps.trains, work.plan.steps))
     if insists or asked.metric is not None or asked.max_drop is not None:
         return True
     if next(dataset.batches(role, 1)).y is not None:
@@ -120,7 +120,7 @@ def _group_size(work: Work) -> int:
 
 def _check_roles(work: Work, dataset: Dataset) -> None:
     recipe = work.plan.recipe
-    training = [recipe_files.kind(step) for step in recipe.step if recipe_files.trains(step)]
+    training = [recipe_steps.kind(step) for step in recipe.step if recipe_steps.trains(step)]
     if training and "train" not in dataset.roles:
         raise DataError(
             f"the recipe {recipe.name} trains (step {training[0]}), and {dataset.spec} has no"
@@ -154,12 +154,12 @@ def _load_training(work: Work) -> None:
 
 
 def _apply(work: Work, number: int, step: RecipeStep) -> None:
-    kind = recipe_files.kind(step)
+    kind = recipe_steps.kind(step)
     started = time.monotonic()
     name = f"step {number}/{len(work.plan.steps)} {kind}"
     work.progress(f"{name}: {step_settings.line(step)}")
     detail: dict[str, Any] = msgspec.to_builtins(step)
-    if isinstance(step, QuantizeStep) and not recipe_files.looks(step):
+    if isinstance(step, QuantizeStep) and not recipe_steps.looks(step):
         work.steps.append(Step(kind, {**detail, "carried_out_by": "convert"}))
         return
     detail |= step_changes.change(work, step, name)
@@ -169,7 +169,7 @@ def _apply(work: Work, number: int, step: RecipeStep) -> None:
     _record(work, kind, detail, accuracy, started, f"step{number}_{kind}_s")
     if isinstance(step, ChannelsStep):
         later = work.plan.steps[number:]
-        trained = any(isinstance(one, TrainedStep) and recipe_files.trains(one) for one in later)
+        trained = any(isinstance(one, TrainedStep) and recipe_steps.trains(one) for one in later)
         source = work.choosing.source if work.choosing else None
         compression_state.warn(
             work,

@@ -14,6 +14,7 @@ from edgekit import (
     hardware,
     loading,
     recipe_files,
+    recipe_steps,
     registry,
     step_settings,
     target_rules,
@@ -165,7 +166,7 @@ def _step(
     if claim and told["macs"] and all(told["macs"]):
         claim = gains.with_macs(claim, *told["macs"])
     return StepFindings(
-        kind=recipe_files.kind(step),
+        kind=recipe_steps.kind(step),
         settings=step_settings.line(step),
         applies=msgspec.convert(told["applies"], tuple[Removal, ...]),
         stays=msgspec.convert(told["stays"], tuple[Removal, ...]),

@@ -19,6 +19,7 @@ from edgekit import (
     manifest,
     pipeline_checks,
     recipe_files,
+    recipe_steps,
     registry,
 )
 from edgekit.build_file import NO_RECIPE, located
@@ -102,8 +103,8 @@ def _compressed(
     model, named, target = combination
     table = file.models[model]
     pipeline_checks.compressible(file, build, model, named.name)
-    looks = any(map(recipe_files.looks, recipe.step))
-    trains = any(map(recipe_files.trains, recipe.step))
+    looks = any(map(recipe_steps.looks, recipe.step))
+    trains = any(map(recipe_steps.trains, recipe.step))
     distils = any(isinstance(step, DistillStep) for step in recipe.step)
     wants = "trains" if trains else "looks at samples"
     if looks and table.data is None:

@@ -13,7 +13,7 @@ from edgekit import (
     compression_warnings,
     printing,
     quantize_changes,
-    recipe_files,
+    recipe_steps,
     step_settings,
     units,
 )
@@ -51,7 +51,7 @@ def compress(made: Manifest, output: Path, *, detailed: bool = False) -> Rendera
 def recipes(found: RecipeList) -> RenderableType:
     """One line per recipe."""
     rows = [
-        (one.name, one.title, " → ".join(recipe_files.kind(step) for step in one.step))
+        (one.name, one.title, " → ".join(recipe_steps.kind(step) for step in one.step))
         for one in found.recipes
     ]
     return printing.table([("name", False), ("what it does", False), ("steps", False)], rows)
@@ -60,7 +60,7 @@ def recipes(found: RecipeList) -> RenderableType:
 def recipe(report: RecipeReport) -> RenderableType:
     """A recipe's steps, with the keys that matter, be they left at their defaults."""
     shown = report.recipe
-    rows = [(recipe_files.kind(step), step_settings.line(step)) for step in shown.step]
+    rows = [(recipe_steps.kind(step), step_settings.line(step)) for step in shown.step]
     return printing.stack(
         printing.facts([("name", shown.name), ("title", shown.title), ("sha256", report.sha256)]),
         printing.table([("step", False), ("keys", False)], rows),

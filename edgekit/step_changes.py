@@ -16,7 +16,7 @@ from edgekit import (
     compression_warnings,
     prune_schedule,
     quantize_changes,
-    recipe_files,
+    recipe_steps,
     tfmot_recipes,
     tfmot_steps,
     training_loop,
@@ -173,19 +173,19 @@ def _cluster(work: Work, name: str, step: ClusterStep) -> dict[str, Any]:
         clusters=step.clusters,
         init=step.init,
         seed=work.plan.asked.seed,
-        for_int8=recipe_files.plans_int8(work.plan.steps),
+        for_int8=recipe_steps.plans_int8(work.plan.steps),
         trained=step.epochs > 0,
     )
     compression_state.warn(work, *compression_warnings.of_values("cluster", made["applied"]))
     if not work.plan.asked.simplify:
         compression_state.warn(work, compression_warnings.UNFOLDED)
     trained = _trained(work, name, step) if step.epochs else {}
-    return {**made, "for_int8": recipe_files.plans_int8(work.plan.steps), **trained}
+    return {**made, "for_int8": recipe_steps.plans_int8(work.plan.steps), **trained}
 
 
 def _recalibrated(work: Work) -> dict[str, Any]:
     """Batch normalization measured again, where training samples are at hand."""
-    if not any(map(recipe_files.trains, work.plan.steps)):
+    if not any(map(recipe_steps.trains, work.plan.steps)):
         return {}
     return {"recalibrated": work.worker.call("recalibrate", seed=work.plan.asked.seed)}
 

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from edgekit import recipe_files, tfmot_recipes
+from edgekit import (
+    recipe_steps,
+    tfmot_recipes,
+)
 from edgekit.recipe_types import (
     ChannelsStep,
     ClusterStep,
@@ -48,7 +51,7 @@ def _idle(step: RecipeStep) -> Iterator[str]:
 
 def _idle_training(step: PruneStep | ClusterStep | QuantizeStep) -> Iterator[str]:
     """Of a step that may train, and may have a teacher."""
-    if not recipe_files.trains(step):
+    if not recipe_steps.trains(step):
         yield from _TEACHING | (_TRAINING - {"epochs"})
     elif tfmot_recipes.takes(step):  # which trains on labels alone
         yield from _TEACHING

@@ -18,7 +18,7 @@ from edgekit import (
     compression_state,
     compression_warnings,
     prune_schedule,
-    recipe_files,
+    recipe_steps,
     registry,
     training_loop,
     workers,
@@ -42,7 +42,7 @@ def change(work: Work, step: Step, name: str) -> dict[str, Any]:
     reference = registry.engine_reference(ENGINE)
     if isinstance(step, QuantizeStep) and _shares_by_channel(work.worker.call("held")):
         compression_state.warn(work, compression_warnings.UNKNOWN_TO_TFMOT)
-    trained = recipe_files.trains(step)
+    trained = recipe_steps.trains(step)
     directory = work.directory / "tfmot"
     directory.mkdir()
     try:

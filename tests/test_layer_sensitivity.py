@@ -18,6 +18,7 @@ from edgekit import (
     intervals,
     layer_sensitivity,
     recipe_files,
+    recipe_steps,
     registry,
     schemas,
 )
@@ -253,7 +254,7 @@ def test_a_recipe_that_is_shown_says_auto(tmp_path, capsys):
     recipe.write_text(AUTO + "overall = 0.4\n")
     assert cli.main(["recipes", "show", str(recipe)]) == 0
     assert "ratio auto, overall 0.4" in capsys.readouterr().out
-    assert recipe_files.looks(recipe_files.load(recipe).step[0])
+    assert recipe_steps.looks(recipe_files.load(recipe).step[0])
 
 
 def test_outputs_of_a_changed_layer_leave_no_files(planted, tmp_path):

@@ -93,6 +93,10 @@ PRUNE = 'name = "a"\n[[step]]\nkind = "prune"\n'
             r"both mode \"qat\"",
         ),
         (
+            'name = "a"\n[[step]]\nkind = "quantize"\nrefine = true\nepochs = 3',
+            r"step\[0\]\.epochs goes with mode \"qat\", and the mode is \"ptq\"",
+        ),
+        (
             'name = "a"\n[[step]]\nkind = "quantize"\n[[step]]\nkind = "simplify"',
             r"step\[0\] quantizes, and only the last step can",
         ),

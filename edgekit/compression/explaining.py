@@ -13,7 +13,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from edgekit import channel_schedule, recipe_files, tfmot_recipes
+from edgekit import (
+    channel_schedule,
+    recipe_steps,
+    tfmot_recipes,
+)
 from edgekit.compression import (
     channels,
     clustering,
@@ -88,7 +92,7 @@ def explain(
         ModelError: The model is subclassed, or a layer cannot be rebuilt.
     """
     setting = _Setting(
-        multiple, compile_config.read(path), recipe_files.plans_int8(steps), tuple(per_tensor)
+        multiple, compile_config.read(path), recipe_steps.plans_int8(steps), tuple(per_tensor)
     )
     for number, step in enumerate(steps):
         if tfmot_recipes.takes(step):
