@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from litert_quantizer import quantizer, recipe
+from litert_quantizer import quantizer
 
 from edgekit import chunks
 from edgekit.converters import (
@@ -19,6 +19,7 @@ from edgekit.converters import (
     tflite_graph,
     tflite_noise,
     tflite_recurrent,
+    tflite_rules,
     tflite_sparse,
     trained_ranges,
 )
@@ -30,20 +31,6 @@ MINIMUM_SHARE = 0.5
 
 LEVELS = {"int8": 256, "int16x8": 65536}
 WEIGHT_TYPE = {"fp16": "float16", "int4-weight": "int4"}
-WEIGHT_METHODS = {"minmax": "min_max_uniform_quantize", "mse": "MSE", "octav": "OCTAV"}
-
-_FLOAT16_RECIPE = [
-    {
-        "regex": ".*",
-        "operation": "*",
-        "algorithm_key": "float_casting",
-        "op_config": {
-            "weight_tensor_config": {"num_bits": 16, "dtype": "FLOAT"},
-            "compute_precision": "FLOAT",
-            "explicit_dequantize": True,
-        },
-    }
-]
 
 
 class Converter:
@@ -102,7 +89,7 @@ class Converter:
             return [trained_ranges.METHOD]
         if precision in LEVELS:
             return list(tflite_calibration.METHODS)
-        return list(WEIGHT_METHODS) if precision == "int4-weight" else []
+        return list(tflite_rules.WEIGHT_METHODS) if precision == "int4-weight" else []
 
     def take_ranges(self, samples: str, trained: list[dict[str, Any]]) -> list[str]:
         """Has int8 use the ranges that the model was trained for.
@@ -237,23 +224,11 @@ class Converter:
         noise = tflite_noise.noise_by_tensor(
             self._path, Path(artifact), chunks.read(Path(samples)), self._inputs
         )
-        model = tflite_graph.read(self._content)
-        graph = model.subgraphs[0]
-        ranked = []
-        for operator in graph.operators:
-            name = graph.tensors[operator.outputs[0]].name.decode()
-            before = [
-                noise.get(graph.tensors[index].name.decode(), 0.0)
-                for index in operator.inputs
-                if index >= 0
-            ]
-            if name in noise:
-                ranked.append((noise[name] - max(before, default=0.0), name))
-        ranked.sort(reverse=True)
+        added = tflite_noise.added_by_operator(tflite_graph.read(self._content), noise)
         return [
-            {"layer": name, "sqnr_db": _decibels(added)}
-            for added, name in ranked[:limit]
-            if added > 0
+            {"layer": name, "sqnr_db": _decibels(power)}
+            for power, name in added[:limit]
+            if power > 0
         ]
 
     def _statistics(self, samples: str) -> tflite_calibration.Collected:
@@ -298,14 +273,7 @@ class Converter:
     ) -> bytes:
         if precision == "fp32":
             return self._content
-        rules = _recipe(precision, method, per_tensor) + [
-            {
-                "regex": tflite_graph.scope_regex(name),
-                "operation": "*",
-                "algorithm_key": "no_quantize",
-            }
-            for name in float_layers
-        ]
+        rules = tflite_rules.rules(precision, method, per_tensor, float_layers)
         calibrated = {
             name: {"min": np.array([low], np.float32), "max": np.array([high], np.float32)}
             for name, (low, high) in (chosen or {}).items()
@@ -351,29 +319,6 @@ class Converter:
 def _plain(specs: Any) -> list[dict[str, Any]]:
     built: list[dict[str, Any]] = [msgspec.to_builtins(spec) for spec in specs]
     return built
-
-
-def _recipe(precision: str, method: str | None, per_tensor: list[str]) -> list[dict[str, Any]]:
-    if precision == "fp16":
-        return list(_FLOAT16_RECIPE)
-    if precision == "int4-weight":
-        found = recipe.weight_only_wi4_afp32(algorithm_key=WEIGHT_METHODS[method or "minmax"])
-    else:
-        made = {
-            "int8": recipe.static_wi8_ai8,
-            "int16x8": recipe.static_wi8_ai16,
-            "int8-dynamic": recipe.dynamic_wi8_afp32,
-            "int8-weight": recipe.weight_only_wi8_afp32,
-        }
-        found = made[precision]()
-    return [*found, *(_one_scale(rule, operator) for rule in found for operator in per_tensor)]
-
-
-def _one_scale(rule: dict[str, Any], operator: str) -> dict[str, Any]:
-    """The same rule for one operator, whose weights get one scale."""
-    config = rule["op_config"]
-    weights = {**config["weight_tensor_config"], "granularity": "TENSORWISE"}
-    return {**rule, "operation": operator, "op_config": {**config, "weight_tensor_config": weights}}
 
 
 def _check_names(have: dict[str, int], wanted: list[dict[str, Any]], side: str) -> None:

@@ -11,6 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from edgekit.chunks import Arrays
+from edgekit.converters import tflite_graph
 from edgekit.converters.tflite_calibration import activation_indices, keeping_interpreter
 
 
@@ -51,6 +52,29 @@ def noise_by_tensor(
             for detail, twin in pairs:
                 _add_noise(reference, quantized, detail, twin, signal, noise)
     return {name: noise[name] / signal[name] for name in noise if signal[name] > 0}
+
+
+def added_by_operator(
+    model: tflite_graph.Model, noise: dict[str, float]
+) -> list[tuple[float, str]]:
+    """What each operator adds of the noise at its output, largest first, by its output's name.
+
+    Args:
+        model: The float model.
+        noise: Of `noise_by_tensor`; an operator adds what its noisiest input has not.
+    """
+    graph = model.subgraphs[0]
+    added = []
+    for operator in graph.operators:
+        name = graph.tensors[operator.outputs[0]].name.decode()
+        before = [
+            noise.get(graph.tensors[index].name.decode(), 0.0)
+            for index in operator.inputs
+            if index >= 0
+        ]
+        if name in noise:
+            added.append((noise[name] - max(before, default=0.0), name))
+    return sorted(added, reverse=True)
 
 
 def _add_noise(
