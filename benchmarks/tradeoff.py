@@ -86,9 +86,10 @@ def _make(case: Case, point: Point, seed: int, directory: Path) -> Made:
         compressed = json.loads(Path(f"{source}.edgekit.json").read_text())
     artifact = directory / f"{stem}.tflite"
     _edgekit(
-        ["convert", str(source), "--target", "host", "--precision", point.precision, *common],
+        ["convert", str(source), "--target", "host", "--precision", point.precision, *common,
+         *point.conversion],
         artifact,
-    )
+    )  # fmt: skip
     return Made(point, seed, artifact, compressed, cost)
 
 

@@ -32,13 +32,17 @@ class Judged:
 
 @dataclass(frozen=True)
 class Point:
-    """One artifact of a curve; `recipe` None: converted from the source as it is."""
+    """One artifact of a curve; `recipe` None: converted from the source as it is.
+
+    `options` are those of compress, `conversion` those of convert.
+    """
 
     name: str
     recipe: str | None
     precision: str = "int8"
     seeds: tuple[int, ...] = (0,)
     options: tuple[str, ...] = ()
+    conversion: tuple[str, ...] = ()
     trains: bool = False
 
 
@@ -94,9 +98,17 @@ def pruned(model: str, *shares: int) -> tuple[Point, ...]:
     return tuple(ours(f"{model}-prune{share}-cluster16", "int8") for share in shares)
 
 
+def zipped(name: str, **others: Any) -> Point:
+    """The same in int8 with every zero stored: for images that are compressed as a whole."""
+    path = str(RECIPES / f"{name}.toml")
+    dense = ("--no-sparse",)
+    return Point(f"{name} int8 dense", path, trains=True, conversion=dense, **others)
+
+
 def _fashion_mnist(data: Path, cache: Path) -> Case:
     spec = fashion_mnist.roles(data / "fashion_mnist" / "fashion_mnist.npz", cache)
     model = fashion_mnist.trained_float(spec, cache)
+    augmented = ("--augment", f"{HERE / 'fashion_mnist.py'}:augment")
     return Case(
         "fashion-mnist", "top1", model, str(spec), top1(spec, 1 / 255),
         (
@@ -109,6 +121,8 @@ def _fashion_mnist(data: Path, cache: Path) -> Case:
             ours("fashion-macs10", "int8"),
             ours("fashion-macs07"),
             *pruned("fashion", 80, 90, 95),
+            ours("fashion-prune88-cluster16", "int8", seeds=(0, 1, 2), options=augmented),
+            zipped("fashion-prune88-cluster16", seeds=(0, 1, 2), options=augmented),
         ),
         loss=0.5, smaller=15, faster=5, options=("--preprocess", "unit"),
     )  # fmt: skip
