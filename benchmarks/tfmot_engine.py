@@ -46,8 +46,7 @@ def measure(directory: Path) -> dict[str, Any]:
                 rows.append({
                     "recipe": pair, "engine": engine, "seed": seed,
                     "top1": judged.value, "ci95": list(judged.ci95), "n": judged.n,
-                    "before int8": made["accuracy"]["value"],
-                    "zeros": made["steps"][-2]["detail"].get("sparsity"),
+                    "zeros": _zeros(made),
                     "size_bytes": len(content),
                     "gzip_bytes": len(gzip.compress(content, 9)),
                     "seconds_per_epoch": list(_seconds(made)),
@@ -88,6 +87,12 @@ def _make(
         "-o", str(artifact),
     )  # fmt: skip
     return artifact, json.loads(Path(f"{compressed}.edgekit.json").read_text())
+
+
+def _zeros(made: dict[str, Any]) -> float | None:
+    """The share of weights that are zero in the end."""
+    shares = [step["detail"].get("sparsity") for step in made["steps"]]
+    return next((share for share in reversed(shares) if share is not None), None)
 
 
 def _seconds(made: dict[str, Any]) -> Iterator[float]:

@@ -95,7 +95,7 @@ def _make(case: Case, point: Point, seed: int, directory: Path) -> Made:
 
 def _is_there(point: Point, seed: int, directory: Path) -> bool:
     """Whether a point's compression is in the cache; what only has to be converted always is."""
-    if point.recipe is None or not point.trains:
+    if point.recipe is None:
         return True
     return (directory / f"{Path(point.recipe).stem}-{seed}.keras").exists()
 

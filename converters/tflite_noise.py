@@ -39,14 +39,17 @@ def noise_by_tensor(
     signal: dict[str, float] = {}
     noise: dict[str, float] = {}
     entries = quantized.get_input_details()
+    step = max((int(entry["shape"][0]) for entry in entries), default=1)
     positions = {d["index"]: k for k, d in enumerate(reference.get_input_details())}
     for arrays in batches:
-        for row in range(len(next(iter(arrays.values())))):
+        count = len(next(iter(arrays.values())))
+        for start in range(0, count - step + 1, step):
+            rows = slice(start, start + step)
             for name, array in arrays.items():
                 index = input_names[name]
-                reference.set_tensor(index, array[row : row + 1])
+                reference.set_tensor(index, array[rows])
                 entry = entries[positions[index]]
-                quantized.set_tensor(entry["index"], _to_grid(array[row : row + 1], entry))
+                quantized.set_tensor(entry["index"], _to_grid(array[rows], entry))
             reference.invoke()
             quantized.invoke()
             for detail, twin in pairs:

@@ -17,6 +17,7 @@ from edgekit import (
     gains,
     hardware,
     hashing,
+    held,
     loading,
     manifest,
     metric_names,
@@ -38,7 +39,6 @@ from edgekit.recipe_types import (
     Recipe,
     RecipeStep,
     SimplifyStep,
-    TrainedStep,
 )
 from edgekit.types import ModelFile, Precision
 
@@ -136,7 +136,7 @@ def resolve(asked: Request) -> CompressionPlan:
             asked, recipe, preprocess, reference, [source, student, teacher]
         ),
         claims=claims,
-        notes=(*notes, *gains.warnings(claims)),
+        notes=(*notes, *held.lost(Path((student or source).path)), *gains.warnings(claims)),
     )
 
 
@@ -173,12 +173,14 @@ def _check_options(asked: Request, recipe: Recipe) -> None:
             f"--teacher says nothing: the recipe {recipe.name} has no step distill",
             "choose a recipe that distils (edgekit recipes list)",
         )
-    trained = any(recipe_steps.trains(step) for step in recipe.step)
-    needs_training = {
-        "--epochs": asked.epochs, "--loss": asked.loss, "--augment": asked.augment,
-    }  # fmt: skip
-    for option, given in needs_training.items():
-        if given is not None and not trained:
+    trained = any(map(recipe_steps.trains, recipe.step))
+    needs_training = (
+        ("--epochs", asked.epochs, any(map(recipe_steps.has_epochs, recipe.step))),
+        ("--loss", asked.loss, trained),
+        ("--augment", asked.augment, trained),
+    )
+    for option, given, has_a_use in needs_training:
+        if given is not None and not has_a_use:
             raise UsageError(
                 f"{option} says nothing: the recipe {recipe.name} does not train",
                 "leave it out, or choose a recipe that trains (edgekit recipes list)",
@@ -252,7 +254,7 @@ def _folded_before_clusters(every: Sequence[RecipeStep]) -> Iterator[RecipeStep]
 
 def _overridden(step: RecipeStep, asked: Request) -> RecipeStep:
     """A step with what the command line says of it."""
-    if asked.epochs is not None and isinstance(step, TrainedStep) and recipe_steps.trains(step):
+    if asked.epochs is not None and recipe_steps.has_epochs(step):
         step = msgspec.structs.replace(step, epochs=asked.epochs)
     if asked.teacher is not None and isinstance(step, DistillStep):
         step = msgspec.structs.replace(step, teacher=str(asked.teacher))
@@ -312,6 +314,7 @@ def _request_sha256(
     return hashing.sha256_json(
         {
             "models": [model.sha256 if model else None for model in models],
+            "held": [held.of_file(Path(model.path)) if model else None for model in models],
             "data": spec_hashes.data_sha256(asked.data) if asked.data else None,
             "functions": [spec_hashes.function_sha256(named) for named in functions],
             "recipe": recipe_files.sha256(recipe),

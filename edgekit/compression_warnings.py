@@ -100,7 +100,7 @@ def of_shared_values(held: Mapping[str, Any], per_tensor: Sequence[str]) -> Iter
     """Values that are equal as floats, before training that rounds each channel by its own scale.
 
     Args:
-        held: A `holding.Held` as plain data.
+        held: A `held.Held` as plain data.
         per_tensor: TFLite operators whose weights have one scale; "*" for all.
     """
     if held["clusters"] and not held["for_int8"] and "*" not in per_tensor:

@@ -22,6 +22,7 @@ from edgekit import (
     files,
     gains,
     hardware,
+    held,
     ladder,
     loading,
     manifest,
@@ -41,6 +42,10 @@ from edgekit.types import Accuracy, FileRef, ModelInfo, Precision
 from edgekit.workers import Worker
 
 Progress = Callable[[str], None]
+
+
+ANOTHER_PRECISION = "try another --precision"
+"""After a crash of what depends on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +170,10 @@ def _simplify(
         return None, ()
     progress("removing what changes no output")
     multiple = profile.channel_multiple
-    made = worker.call("simplify", samples=str(sampled.calibration), multiple=multiple)
+    channels = not held.of_file(Path(resolved.model)).groups
+    made = worker.call(
+        "simplify", samples=str(sampled.calibration), multiple=multiple, channels=channels
+    )
     if made["report"] is not None:
         return Step("simplify", {"multiple": multiple, **made["report"]}), ()
     warning = f"the model was converted as it is, without simplification: {made['obstacle']}"
@@ -183,8 +191,12 @@ def _make(
     name = resolved.format
     facts = registry.artifact_format(name)
     with (
-        Worker(registry.converter_reference(name), f"the {name} converter") as converter,
-        Worker("edgekit.execution:Execution", "running the artifact") as execution,
+        Worker(
+            registry.converter_reference(name), f"the {name} converter", way_out=ANOTHER_PRECISION
+        ) as converter,
+        Worker(
+            "edgekit.execution:Execution", "running the artifact", way_out=ANOTHER_PRECISION
+        ) as execution,
     ):
         sides = {
             side: [msgspec.to_builtins(spec) for spec in getattr(prepared.info, side)]

@@ -76,7 +76,7 @@ class Source:
         session = _Session(self._model(), function, batch)
         chunks.write(Path(outputs), (session.run(batch) for batch in chunks.read(Path(samples))))
 
-    def simplify(self, samples: str, multiple: int) -> dict[str, Any]:
+    def simplify(self, samples: str, multiple: int, channels: bool = True) -> dict[str, Any]:
         """Removes what does not change the outputs, and would change what is exported.
 
         Converters see the model at inference and fold batch normalization themselves: Dropout and
@@ -86,6 +86,7 @@ class Source:
         Args:
             samples: A directory of `edgekit.chunks` with real inputs to compare on.
             multiple: Channel counts that are multiples of this stay so.
+            channels: Remove dead channels; see `simplify.simplify`.
 
         Returns:
             `report`: a `recipe_types.Simplification` as plain data, None if the model was left as
@@ -99,6 +100,7 @@ class Source:
                 loaded.model,
                 probes=self._probes(Path(samples)),
                 multiple=multiple,
+                channels=channels,
                 not_alone=WITHOUT_OPERATOR,
             )
             if changed is not loaded.model:

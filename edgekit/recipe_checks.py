@@ -117,6 +117,8 @@ def _undoes(step: RecipeStep, before: RecipeStep) -> str | None:
     match step, before:
         case ChannelsStep(criterion="reconstruction"), PruneStep() | ClusterStep():
             return "has the criterion reconstruction, which adjusts weights and would undo"
+        case ChannelsStep(), PruneStep() if pattern_of(before.pattern).kind == "N:M":
+            return "takes single channels, and would part the groups of"
         case PruneStep(), ClusterStep():
             return "parts the values that weights share by"
         case QuantizeStep(engine="tfmot"), ClusterStep(engine="own"):

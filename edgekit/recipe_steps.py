@@ -33,6 +33,15 @@ def trains(step: RecipeStep) -> bool:
             return isinstance(step, FinetuneStep | DistillStep)
 
 
+def has_epochs(step: RecipeStep) -> bool:
+    """Whether a step trains for a number of epochs."""
+    match step:
+        case ChannelsStep():
+            return step.iterations > 1
+        case _:
+            return trains(step)
+
+
 def plans_int8(steps: Sequence[RecipeStep]) -> bool:
     """Whether a recipe's last step leaves weights in 8 bits, with a scale for each channel."""
     last = steps[-1] if steps else None

@@ -12,11 +12,20 @@ from pathlib import Path
 
 import msgspec
 
-from edgekit import build_paths, hardware, hashing, manifest, recipe_files, spec_hashes, user_code
+from edgekit import (
+    build_paths,
+    hardware,
+    hashing,
+    manifest,
+    recipe_files,
+    recipe_steps,
+    spec_hashes,
+    user_code,
+)
 from edgekit.build_file import located
 from edgekit.build_types import Stage, StageInput, StageState
 from edgekit.errors import ModelError
-from edgekit.recipe_types import DistillStep
+from edgekit.recipe_types import DistillStep, QuantizeStep
 
 SHOWN_CHANGES = 3
 _NAMED = (
@@ -75,10 +84,18 @@ class Hashes:
 
         return self._remember("recipe", spec, lambda: [recipe_files.place(where)], compute)
 
-    def channel_multiple(self, spec: str) -> str:
-        """All that compression takes of a profile: targets that agree in it share their models."""
-        self.target(spec)
-        return str(hardware.load(located(self._directory, spec)).channel_multiple)
+    def taken_by_compression(self, target: str, recipe: str) -> str:
+        """What a recipe takes of a profile: targets that agree in it share their models.
+
+        That is what channels are rounded to, and of a recipe that tunes or trains int8 whose int8.
+        """
+        self.target(target)
+        profile = hardware.load(located(self._directory, target))
+        taken = [str(profile.channel_multiple)]
+        steps = recipe_files.load(located(self._directory, recipe)).step
+        if any(isinstance(one, QuantizeStep) and recipe_steps.looks(one) for one in steps):
+            taken += [hardware.scheme(profile), *hardware.one_scale(profile)]
+        return ", ".join(taken)
 
     def target(self, spec: str) -> str:
         """SHA-256 of what a profile says."""
@@ -181,9 +198,14 @@ def _without_place(output: tuple[str, str]) -> tuple[str, str]:
 
 
 def _named(stage: Stage, hashes: Hashes) -> Iterator[StageInput]:
+    def target(spec: str) -> str:
+        if stage.kind == "compress":
+            return hashes.taken_by_compression(spec, str(stage.options["recipe"]))
+        return hashes.target(spec)
+
     readers = {
         "recipe": hashes.recipe, "data": hashes.data,
-        "target": hashes.channel_multiple if stage.kind == "compress" else hashes.target,
+        "target": target,
         "metric": hashes.function, "teacher": hashes.model, "loss": hashes.function,
         "augment": hashes.function,
     }  # fmt: skip

@@ -25,7 +25,7 @@ from edgekit import (
 )
 from edgekit.compression_state import Work
 from edgekit.manifest_types import Quantization
-from edgekit.recipe_types import ClusterStep, PruneStep, QuantizeStep, RecipeStep
+from edgekit.recipe_types import ClusterStep, PruneStep, QuantizeStep, RecipeStep, pattern_of
 from edgekit.tfmot_recipes import ENGINE, Step
 from edgekit.workers import Worker
 
@@ -70,17 +70,22 @@ def held(steps: Sequence[RecipeStep], came: Mapping[str, Any]) -> dict[str, Any]
 
     Args:
         steps: Those that changed it.
-        came: What it had before, of the recipe that wrote it: a `holding.Held` as plain data.
+        came: What it had before, of the recipe that wrote it: a `held.Held` as plain data.
 
     Returns:
-        `zeros`: whether one pruned, and `clusters`: into how many values the last one clustered.
-        Values by channel are none that TFMOT could hold.
+        `zeros`: whether one pruned, `groups`: whether in a pattern N:M, and `clusters`: into how
+        many values the last one clustered. Values by channel are none that TFMOT could hold.
     """
-    pruned = any(isinstance(step, PruneStep) for step in steps)
+    prunes = [step for step in steps if isinstance(step, PruneStep)]
+    pruned = bool(prunes)
     clustered = [step.clusters for step in steps if isinstance(step, ClusterStep)]
     parted = pruned or _shares_by_channel(came)
     before = None if parted else came["clusters"] or None
-    return {"zeros": pruned or came["zeros"], "clusters": clustered[-1] if clustered else before}
+    return {
+        "zeros": pruned or came["zeros"],
+        "clusters": clustered[-1] if clustered else before,
+        "groups": came["groups"] or any(pattern_of(step.pattern).kind == "N:M" for step in prunes),
+    }
 
 
 def _shares_by_channel(came: Mapping[str, Any]) -> bool:

@@ -38,12 +38,12 @@ def serve(reference: str, requests: int, answers: int) -> None:
                 if served is None:
                     served = getattr(importlib.import_module(module), name)()
                 value = getattr(served, request["method"])(**request["arguments"])
-                answer = {"value": value}
+                answer = json.dumps({"value": value})
             except EdgekitError as error:
-                answer = {"error": to_wire(error)}
+                answer = json.dumps({"error": to_wire(error)})
             except BaseException as error:  # whatever it is, the parent has to hear of it
-                answer = _unexpected(error)
-            writer.write(json.dumps(answer).encode() + b"\n")
+                answer = json.dumps(_unexpected(error))
+            writer.write(answer.encode() + b"\n")
             writer.flush()
 
 

@@ -61,6 +61,7 @@ class Worker:
         what: What runs there, for the message when it crashes.
         limit_s: Seconds that a call may take; None for as long as it needs.
         environment: Variables of the child beyond this process's own.
+        way_out: What to type after a crash, where something else may work.
     """
 
     def __init__(
@@ -69,8 +70,9 @@ class Worker:
         what: str,
         limit_s: float | None = None,
         environment: Mapping[str, str] | None = None,
+        way_out: str = "try it once more; if it crashes again, report it with this line",
     ) -> None:
-        self._what = what
+        self._what, self._way_out = what, way_out
         self._limit_s = limit_s
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 closed in close()
         requests, self._requests = _pipe()
@@ -158,7 +160,7 @@ class Worker:
         telling = [text for text in lines if _FATAL.search(text)] or lines[-1:]
         last = f"; it said: {telling[0][:300]}" if telling else ""
         killed = code == -signal.SIGKILL
-        hint = "give the machine more memory" if killed else "try another --precision"
+        hint = "give the machine more memory" if killed else self._way_out
         return ConversionError(f"{self._what} crashed ({how}){last}", hint)
 
 

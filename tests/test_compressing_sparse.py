@@ -13,6 +13,7 @@ from edgekit import compressing, conversion, manifest, registry, tflite_file
 from edgekit.compression_plan import Request, steps
 from edgekit.errors import GateError, RecipeError, UsageError
 from edgekit.recipe_files import load
+from edgekit.recipe_types import ChannelsStep
 
 MODEL = Path(str(resources.files("edgekit") / "demo_digits.keras"))
 DATA = str(resources.files("edgekit") / "demo_digits.npz")
@@ -234,6 +235,33 @@ def test_normalization_is_folded_before_weights_share_values(tmp_path):
     assert kinds == [
         "SimplifyStep", "PruneStep", "SimplifyStep", "ClusterStep", "SimplifyStep", "QuantizeStep",
     ]  # fmt: skip
+
+
+def test_epochs_of_the_command_line_hold_between_cuts_too(tmp_path):
+    cuts = 'kind = "channels"\nratio = 0.5\niterations = 3\nepochs = 2'
+    options = {"data": DATA, "output": tmp_path / "m.keras", "epochs": 7}
+    plan = compressing.plan(MODEL, recipe=recipe(tmp_path, cuts), **options)
+    assert [one.epochs for one in plan.steps if isinstance(one, ChannelsStep)] == [7]
+    once = 'kind = "channels"\nratio = 0.5\ncriterion = "taylor"'
+    with pytest.raises(UsageError, match="--epochs says nothing"):
+        compressing.plan(MODEL, recipe=recipe(tmp_path, once), **options)
+
+
+def test_zeros_of_a_file_that_changed_are_not_held_aloud(compressed, tmp_path):
+    options = {"recipe": "finetune", "data": DATA, "output": tmp_path / "out.keras"}
+    copied = tmp_path / "m.keras"
+    copied.write_bytes(compressed[0].read_bytes())
+    alone = compressing.plan(copied, **options)
+    beside = manifest.path_for(copied)
+    beside.write_bytes(manifest.path_for(compressed[0]).read_bytes())
+    known = compressing.plan(copied, **options)
+    assert not alone.notes
+    assert not known.notes
+    assert alone.request_sha256 != known.request_sha256  # with it, zeros are held
+    copied.write_bytes(MODEL.read_bytes())
+    (said,) = compressing.plan(copied, **options).notes
+    assert said.startswith("zeros or shared values that the recipe r gave m.keras are not held")
+    assert "m.keras was changed since" in said
 
 
 def test_epochs_of_the_command_line_say_nothing_where_nothing_trains(tmp_path):

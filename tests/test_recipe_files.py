@@ -157,6 +157,17 @@ def test_what_is_wrong_with_zeros_or_clusters_names_its_key(tmp_path, text, word
     assert raised.value.fix
 
 
+def test_channels_may_not_part_the_groups_of_a_pattern(tmp_path):
+    path = tmp_path / "a.toml"
+    prune = '[[step]]\nkind = "prune"\nsparsity = 0.5\n'
+    channels = '[[step]]\nkind = "channels"\nratio = 0.5\n'
+    path.write_text(f'name = "a"\n{prune}pattern = "2:4"\n{channels}')
+    with pytest.raises(RecipeError, match=r"would part the groups of step\[0\] \(prune\)"):
+        recipe_files.load(path)
+    path.write_text(f'name = "a"\n{prune}{channels}')
+    assert recipe_files.load(path)
+
+
 @pytest.mark.parametrize("pattern", ["unstructured", "2:4", "1:3", "1x16"])
 def test_a_pattern_that_fits_its_sparsity_is_taken(tmp_path, pattern):
     path = tmp_path / "a.toml"

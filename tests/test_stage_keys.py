@@ -84,3 +84,11 @@ def test_the_model_of_a_key_is_its_bytes(key, tmp_path):
     expected = hashing.sha256_json([hashing.sha256_bytes(b"model"), None])
     assert hashes.model("m.tflite") == expected
     assert list(hashes.paths) == [tmp_path / "a" / "m.tflite"]
+
+
+def test_models_are_shared_by_targets_whose_int8_is_not_looked_at(tmp_path):
+    taken = Hashes(tmp_path).taken_by_compression
+    targets = ("host", "host-openvino", "jetson-orin-nano", "cortex-m4")
+    assert len({taken(target, "channels50-int8") for target in targets}) < len(targets)
+    for recipe in ("qat-int8", "int8-refined", "pcqat"):
+        assert len({taken(target, recipe) for target in targets}) == len(targets)

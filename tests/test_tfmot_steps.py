@@ -99,14 +99,17 @@ def test_a_missing_tfmot_is_one_line_before_anything_is_read(recipe, tmp_path, m
 
 
 def test_what_a_source_came_with_is_held_by_tfmot_too():
-    came = {"zeros": True, "clusters": 8, "for_int8": False}
-    assert tfmot_steps.held([], came) == {"zeros": True, "clusters": 8}
-    assert tfmot_steps.held([ClusterStep(4)], came) == {"zeros": True, "clusters": 4}
-    assert tfmot_steps.held([PruneStep(0.5)], came) == {"zeros": True, "clusters": None}
-    by_channel = {"zeros": True, "clusters": 8, "for_int8": True}
-    assert tfmot_steps.held([], by_channel) == {"zeros": True, "clusters": None}
-    nothing = {"zeros": False, "clusters": 0, "for_int8": False}
-    assert tfmot_steps.held([], nothing) == {"zeros": False, "clusters": None}
+    def held(steps, zeros=False, clusters=0, for_int8=False, groups=False):
+        came = {"zeros": zeros, "clusters": clusters, "for_int8": for_int8, "groups": groups}
+        return tuple(tfmot_steps.held(steps, came).values())  # zeros, clusters, groups
+
+    assert held([]) == (False, None, False)
+    assert held([], zeros=True, clusters=8) == (True, 8, False)
+    assert held([ClusterStep(4)], zeros=True, clusters=8) == (True, 4, False)
+    assert held([PruneStep(0.5)], zeros=True, clusters=8) == (True, None, False)
+    assert held([], zeros=True, clusters=8, for_int8=True) == (True, None, False)
+    assert held([], zeros=True, groups=True) == (True, None, True)
+    assert held([PruneStep(0.5, pattern="2:4"), ClusterStep(4)]) == (True, 4, True)
 
 
 @with_tfmot

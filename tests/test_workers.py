@@ -9,7 +9,7 @@ import pytest
 
 from edgekit import workers
 from edgekit.errors import ConversionError
-from edgekit.workers import Worker
+from edgekit.workers import Worker, WorkerBug
 
 
 @pytest.fixture
@@ -50,3 +50,11 @@ def test_a_crash_is_named_with_the_line_that_it_happened_in():
         )
         with pytest.raises(ConversionError, match="crashed"):
             worker.call("variable", name="HOME")
+
+
+@pytest.mark.usefixtures("importable")
+def test_an_answer_that_cannot_be_sent_is_a_bug_with_its_traceback():
+    with Worker("worker_cases:Cases", "the test's child") as worker:
+        with pytest.raises(WorkerBug, match="set is not JSON serializable"):
+            worker.call("unsendable")
+        assert worker.call("variable", name="NNCF_CI") == "1"

@@ -17,3 +17,7 @@ class Cases:
         """Says something, and is killed by the system."""
         os.write(2, b"about to crash\n")
         os.kill(os.getpid(), signal.SIGSEGV)
+
+    def unsendable(self) -> set[int]:
+        """What no JSON can hold."""
+        return {1}

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit import chunks, keras_layers, keras_loading, loading
+from edgekit import chunks, held, keras_layers, keras_loading, loading
 from edgekit.compression import (
     channel_changes,
     channels,
@@ -33,10 +33,10 @@ from edgekit.compression import (
 )  # fmt: skip
 from edgekit.compression.channel_order import Scope
 from edgekit.compression.clustering import Init
-from edgekit.compression.holding import Held
 from edgekit.compression.importance import Criterion
 from edgekit.compression.learner import Learner
-from edgekit.recipe_types import RecipeStep, Removal
+from edgekit.held import Held
+from edgekit.recipe_types import RecipeStep, Removal, pattern_of
 
 
 class Compressor(Learner):
@@ -76,7 +76,7 @@ class Compressor(Learner):
             loading.identify(path, trust=trust, isolated=False), trust=trust
         )
         self._replace(students.adopt(student, self._model()))
-        self._held = holding.of_file(self._student_path)
+        self._held = held.of_file(self._student_path)
         return {"notes": list(student.notes)}
 
     def explain(
@@ -114,8 +114,9 @@ class Compressor(Learner):
         """
         batches = list(chunks.read(Path(probes))) if probes else []
         changed, report = simplify.simplify(
-            self._layers_of_model(), probes=batches, for_inference=for_inference
-        )
+            self._layers_of_model(), probes=batches, for_inference=for_inference,
+            channels=not self._held.groups,
+        )  # fmt: skip
         self._replace(changed)
         answer: dict[str, Any] = msgspec.to_builtins(report)
         return answer
@@ -175,7 +176,8 @@ class Compressor(Learner):
         self._part_from_teacher()
         amount = pruning.Amount(sparsity, pattern, scope)
         applied, kept = pruning.prune(self._layers_of_model(), amount, trained=trained)
-        self._held = Held(zeros=True)
+        groups = self._held.groups or pattern_of(pattern).kind == "N:M"
+        self._held = Held(zeros=True, groups=groups)
         return self._told(applied, kept)
 
     def apply_cluster(
@@ -190,7 +192,7 @@ class Compressor(Learner):
         applied, kept = clustering.cluster(
             self._layers_of_model(), clusters, init, seed=seed, for_int8=for_int8, trained=trained
         )
-        self._held = Held(zeros=True, clusters=clusters, for_int8=for_int8)
+        self._held = Held(True, clusters, for_int8, groups=self._held.groups)
         return self._told(applied, kept)
 
     def _told(self, applied: list[Removal], kept: list[Removal]) -> dict[str, Any]:
@@ -274,12 +276,15 @@ class Compressor(Learner):
         batches = drawing.draw(self._session.data, samples, size, seed)
         return recalibration.recalibrate(self._layers_of_model(), (inputs for inputs, _ in batches))
 
-    def take_weights(self, path: str, zeros: bool, clusters: int | None) -> dict[str, Any]:
+    def take_weights(
+        self, path: str, zeros: bool, clusters: int | None, groups: bool
+    ) -> dict[str, Any]:
         """Takes weights by layer that another engine has made of those of this model.
 
         Args:
             path: An .npz of `tfmot_keeping.write`.
             zeros: Whether zeros are to be held from now on.
+            groups: Whether they stand in groups, as `held.Held` has it.
             clusters: How many values a kernel has that are to be held, or None.
 
         Returns:
@@ -288,7 +293,9 @@ class Compressor(Learner):
         taken = graph.read(self._layers_of_model())
         tfmot_keeping.put(taken, tfmot_keeping.read(Path(path)))
         self._replace(rebuilding.rebuild(taken))
-        self._held = Held(zeros=zeros or self._held.zeros, clusters=clusters or 0)
+        self._held = Held(
+            zeros or self._held.zeros, clusters or 0, groups=groups or self._held.groups
+        )
         return {"held": self.held()}
 
     def save(self, path: str) -> None:

@@ -7,31 +7,19 @@ through what rebuilds a model. Imports TensorFlow.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
 import numpy as np
 import tensorflow as tf
 
-from edgekit import manifest, prune_schedule
+from edgekit import prune_schedule
 from edgekit.compression import clustering, kernel_matrices, pruning
 from edgekit.compression.clustering import Levels
 from edgekit.compression.kernel_matrices import Kernel
 from edgekit.compression.pruning import Amount
-from edgekit.errors import ModelError, UserError
-from edgekit.manifest_types import Step
+from edgekit.errors import ModelError
+from edgekit.held import Held
 
-
-class Held(msgspec.Struct, frozen=True):
-    """What is held: zeros, and kernels of at most so many values, 0 for none; see `clustering`."""
-
-    zeros: bool = False
-    clusters: int = 0
-    for_int8: bool = False
-
-
-NOTHING = Held()
 TINY = 1e-12
 
 
@@ -46,24 +34,6 @@ class Holding(Protocol):
 
     def settle(self) -> None:
         """Told after training, when the weights are those that are kept."""
-
-
-def of_file(path: Path) -> Held:
-    """What the recipe that wrote a model left to be held; nothing where no recipe is known."""
-    try:
-        found = manifest.read(path) if path.is_file() else None
-    except UserError:
-        return NOTHING
-    return of_steps(found.steps) if found and manifest.matches(path, found) else NOTHING
-
-
-def of_steps(steps: Sequence[Step]) -> Held:
-    """What the last step says that says it; the first one carries what came with its source."""
-    held = NOTHING
-    for step in steps:
-        carried = step.detail.get("held")
-        held = msgspec.convert(carried, Held) if carried else held
-    return held
 
 
 def refuse_adjustment(held: Held) -> None:

@@ -8,16 +8,16 @@ from typing import Any, Literal
 
 import msgspec
 
+from edgekit import held
 from edgekit.compression import (
     graph,
-    holding,
     quantizing,
     teaching,
     training_session,
 )  # fmt: skip
-from edgekit.compression.holding import NOTHING, Held
 from edgekit.compression.quantized_twin import Twin
 from edgekit.errors import ModelError
+from edgekit.held import NOTHING, Held
 from edgekit.keras_source import Source
 from edgekit.recipe_types import Scheme
 from edgekit.types import Role
@@ -45,10 +45,10 @@ class Learner(Source):
         """
         graph.read(self._layers_of_model())
         self._origin = self._model()
-        self._held = holding.of_file(self._path)
+        self._held = held.of_file(self._path)
 
     def held(self) -> dict[str, Any]:
-        """What later steps must not undo: a `holding.Held` as plain data."""
+        """What later steps must not undo: a `held.Held` as plain data."""
         plain: dict[str, Any] = msgspec.to_builtins(self._held)
         return plain
 
@@ -239,7 +239,8 @@ class Learner(Source):
             self._replace(self._layers_of_model())
             self._twin = None
         else:
-            self._held = Held(zeros=self._held.zeros)  # weights moved each by itself
+            # weights moved each by itself
+            self._held = Held(zeros=self._held.zeros, groups=self._held.groups)
         return report
 
     def finish_quantization(self, mode: Literal["qat", "refined"]) -> dict[str, Any] | None:

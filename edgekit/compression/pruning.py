@@ -95,6 +95,9 @@ def prune(model: Any, amount: Amount, *, trained: bool) -> tuple[list[Removal], 
 
 
 def _share(kernel: Kernel, amount: Amount) -> float:
+    shape = pattern_of(amount.pattern)
+    if shape.kind == "N:M":  # exactly so, however the share was rounded
+        return 1 - shape.rows / shape.columns
     if not isinstance(amount.sparsity, Mapping):
         return amount.sparsity
     return amount.sparsity[kernel.outer]

@@ -28,6 +28,7 @@ def simplify(
     input_limit: float = INPUT_LIMIT,
     for_inference: bool = False,
     multiple: int = 1,
+    channels: bool = True,
     not_alone: frozenset[str] = frozenset(),
 ) -> tuple[Any, Simplification]:
     """Removes identities, and channels that are provably dead, constant or read by nothing.
@@ -39,6 +40,8 @@ def simplify(
         for_inference: Also remove Dropout, noise and augmentation, and fold BatchNormalization:
             for models that are not trained any more.
         multiple: Channel counts that are multiples of this stay so; some dead channels stay then.
+        channels: Remove dead channels. Not where zeros stand in groups of inputs (N:M), which the
+            channels that are left would part otherwise.
         not_alone: Kinds of layers that are no reason to rebuild a model if only they would go.
 
     Returns:
@@ -52,7 +55,9 @@ def simplify(
     taken = graph.read(model)
     before = graph.parameters(taken)
     removed, kept = identities.remove(taken, for_inference=for_inference)
-    dead, alive, frozen = dead_channels.remove(taken, input_limit, multiple)
+    dead, alive, frozen = (
+        dead_channels.remove(taken, input_limit, multiple) if channels else ([], [], [])
+    )
     folded, unfolded = fold_batch_norms(taken) if for_inference else ([], [])
     changes = (*removed, *dead, *folded)
     if all(change.kind in not_alone and change.channels is None for change in changes):

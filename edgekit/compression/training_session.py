@@ -21,13 +21,13 @@ from edgekit.compression import (
     training_data,
     training_plan,
 )  # fmt: skip
-from edgekit.compression.holding import NOTHING, Held
 from edgekit.compression.quantized_twin import Twin
 from edgekit.compression.range_training import RangeTraining
 from edgekit.compression.teaching import Teacher
 from edgekit.compression.training_data import TrainingData
 from edgekit.data import open_data
 from edgekit.errors import DataError, ModelError
+from edgekit.held import NOTHING, Held
 from edgekit.keras_loading import Loaded, of_model
 from edgekit.types import Role
 

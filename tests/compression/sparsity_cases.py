@@ -11,6 +11,7 @@ import numpy as np
 
 from edgekit.compression import clustering, explaining, holding, kernel_matrices, pruning
 from edgekit.compression.compressor import Compressor
+from edgekit.held import NOTHING, Held
 from edgekit.recipe_types import RecipeStep
 
 L = keras.layers
@@ -96,6 +97,27 @@ class Cases:
         applied, kept = pruning.prune(model, amount, trained=trained)
         return _told(before, model, applied, kept)
 
+    def simplified(self, place, pattern):
+        """Input channels and zeros per group of four of a kernel behind a channel that is dead."""
+        keras.utils.set_random_seed(7)
+        image = keras.Input((8, 8, 4), name="image")
+        x = L.Conv2D(8, 3, activation="relu", name="first")(image)
+        model = keras.Model(image, L.Conv2D(4, 3, name="second")(x))
+        kernel, bias = (np.array(one) for one in model.get_layer("first").weights)
+        kernel[..., 3], bias[3] = 0, -1
+        model.get_layer("first").set_weights([kernel, bias])
+        model.save(place)
+        compressor = Compressor()
+        compressor.open(place)
+        compressor.begin()
+        compressor.apply_prune(0.5, pattern, "layer", trained=False)
+        compressor.apply_simplify(for_inference=True, probes=None)
+        compressor.save(place)
+        values = np.array(keras.saving.load_model(place).get_layer("second").kernel)
+        inputs = values.shape[2]
+        whole = values[:, :, : inputs // 4 * 4].reshape(9, -1, 4, 4)
+        return inputs, sorted({int(count) for count in (whole == 0).sum(2).ravel()})
+
     def prune_twice(self, name, first, second):
         model = made(name)
         pruning.prune(model, pruning.Amount(first), trained=False)
@@ -124,7 +146,7 @@ class Cases:
         """Zeros after each call that training makes, while noise is added to all weights."""
         model = made(name)
         amount = {"sparsity": sparsity, "pattern": pattern, "scope": "layer"}
-        (held,) = holding.constraints(model, holding.NOTHING, amount)
+        (held,) = holding.constraints(model, NOTHING, amount)
         kernels, _ = kernel_matrices.find(model)
         rng = np.random.default_rng(0)
         shares = []
@@ -144,7 +166,7 @@ class Cases:
         if clusters:
             clustering.cluster(model, clusters, "density", seed=0, for_int8=for_int8, trained=False)
         before = weights(model)
-        constraints = holding.constraints(model, holding.Held(True, clusters, for_int8))
+        constraints = holding.constraints(model, Held(True, clusters, for_int8))
         kernels, _ = kernel_matrices.find(model)
         rng = np.random.default_rng(0)
         for step in range(3):

@@ -59,8 +59,10 @@ def test_over_all_layers_the_smallest_weights_of_all_go(worker, name):
     assert zeros == round(0.7 * everything.size)
 
 
-def test_two_of_four_input_channels_stay_for_each_tap_and_output(worker):
-    found = worker.call("prune", name="image", sparsity=0.5, pattern="2:4")
+@pytest.mark.parametrize("sparsity", [0.5, 0.45])
+def test_two_of_four_input_channels_stay_for_each_tap_and_output(worker, sparsity):
+    """However the share was rounded: sparse kernels read no group of three."""
+    found = worker.call("prune", name="image", sparsity=sparsity, pattern="2:4")
     before, after = arrays(found, "before"), arrays(found, "after")
     for path in ("conv/kernel", "parted/pointwise_kernel", "out/kernel"):
         taps = before[path].reshape(-1, *before[path].shape[-2:])
@@ -72,6 +74,13 @@ def test_two_of_four_input_channels_stay_for_each_tap_and_output(worker):
             assert np.array_equal(made[tap, 4 * first : 4 * first + 4, output], expected)
     back = after["back/kernel"]  # height, width, outputs, inputs
     assert ((back.reshape(*back.shape[:3], -1, 4) != 0).sum(-1) == 2).all()
+
+
+def test_a_dead_channel_stays_where_groups_of_inputs_hold_zeros(worker, tmp_path):
+    inputs, zeros = worker.call("simplified", place=str(tmp_path / "m.keras"), pattern="2:4")
+    assert (inputs, zeros) == (8, [2])
+    inputs, _ = worker.call("simplified", place=str(tmp_path / "n.keras"), pattern="unstructured")
+    assert inputs == 7
 
 
 def test_a_pattern_leaves_out_what_it_does_not_fit_and_says_why(worker):

@@ -131,7 +131,7 @@ def test_clusters_are_at_most_as_many_as_asked_and_zeros_stay(run, saved, data, 
     step = {"kind": "prune", "sparsity": 0.5, "engine": "tfmot", "epochs": 0}
     run(saved("mixed"), step, output=pruned)
     step = {"kind": "cluster", "clusters": 16, "engine": "tfmot"}
-    held = {"zeros": True, "clusters": None}
+    held = {"zeros": True, "clusters": None, "groups": False}
     made = run(pruned, step, data=data, epochs=1, held=held, random=False)
     assert set(made["begun"]["left"]) == {"depthwise"}
     # Nine of the eighteen weights of `classes` are zero: nine others and zero are ten values.

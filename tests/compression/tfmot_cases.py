@@ -14,7 +14,7 @@ from edgekit.compression.compressor import Compressor
 from edgekit.compression.tfmot_engine import Engine
 
 L = keras.layers
-HELD = {"zeros": False, "clusters": None}
+HELD = {"zeros": False, "clusters": None, "groups": False}
 
 
 class Cases:
