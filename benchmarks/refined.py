@@ -1,11 +1,12 @@
 """What tuning on 100 unlabelled samples gives back of what int8 loses.
 
 Needs EDGEKIT_DATA. Two networks: ResNet-8 (MLPerf Tiny), and a narrow MobileNet-like one, trained
-here on Fashion-MNIST, whose depthwise kernels and activations have widely different ranges. Every
-draw is another 100 training images without labels. Three ways to int8 from the same images: the
-script of TensorFlow's own guide (min-max), `edgekit convert`, and the recipe `int8-refined`. All
-are judged on the test images by a bare interpreter; McNemar's test compares each with the float
-network.
+here on Fashion-MNIST; that one also with one scale for each kernel in place of one per channel, as
+some runtimes want it, which depthwise kernels suit badly. Every draw is another 100 training images
+without labels. Three ways to int8 from the same images: the script of TensorFlow's own guide
+(min-max), `edgekit convert`, and the recipe `int8-refined`. All are judged on the test images by a
+bare interpreter: by accuracy, with McNemar's test against the float network, and by the noise in
+their outputs, which shows what so few images do not.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import os
 import statistics
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,15 @@ import proportions
 
 SAMPLES = 100
 DRAWS = 3
+WAYS = ("TFLiteConverter", "edgekit", "int8-refined")
+ONE_SCALE = """
+extends = "host"
+name = "one-scale"
+title = "LiteRT where no weights may have a scale per channel"
+
+[precision]
+per_channel = false
+"""
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
 BARE_INT8 = """
 import sys, keras, numpy as np, tensorflow as tf
@@ -35,70 +46,95 @@ converter = tf.lite.TFLiteConverter.from_keras_model(model)
 converter.optimizations = [tf.lite.Optimize.DEFAULT]
 converter.representative_dataset = lambda: ([x[None]] for x in samples)
 converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+converter._experimental_disable_per_channel = sys.argv[5] == "one scale"
 open(sys.argv[3], "wb").write(converter.convert())
 """
 
 
+@dataclass(frozen=True)
+class Network:
+    """A float model, the images that it is judged on and calibrated with, and a profile."""
+
+    name: str
+    model: Path
+    data: Path
+    scale: float
+    target: str = "host"
+
+    def options(self, samples: Path) -> list[str]:
+        """What edgekit is given besides the model."""
+        preprocess = [] if self.scale == 1.0 else ["--preprocess", "unit"]
+        return ["--target", self.target, "--data", str(samples), *preprocess]
+
+
 def measure(directory: Path) -> dict[str, Any]:
-    """Converts and judges both networks; a row per network and way, over all draws."""
+    """Converts and judges every network; a row per network and way, over all draws."""
     data = Path(os.environ["EDGEKIT_DATA"])
     folder = data / "mlperf_tiny_ic_resnet8"
     images = cifar10.roles(folder, directory.parent)
     clothes = fashion_mnist.roles(data / "fashion_mnist" / "fashion_mnist.npz", directory.parent)
     narrow = narrow_net.trained(clothes, directory.parent)
-    return {
-        "rows": [
-            *_network("resnet8", folder / "pretrainedResnet.h5", images, 1.0, directory),
-            *_network("narrow", narrow, clothes, 1 / 255, directory),
-        ]
-    }
+    one_scale = directory / "one-scale.toml"
+    one_scale.write_text(ONE_SCALE)
+    networks = (
+        Network("resnet8", folder / "pretrainedResnet.h5", images, 1.0),
+        Network("narrow", narrow, clothes, 1 / 255),
+        Network("narrow-one-scale", narrow, clothes, 1 / 255, str(one_scale)),
+    )
+    return {"rows": [row for network in networks for row in _rows(network, directory)]}
 
 
-def _network(
-    name: str, model: Path, data: Path, scale: float, directory: Path
-) -> list[dict[str, Any]]:
-    with np.load(data) as stored:
-        test, labels = stored["x_test"].astype(np.float32) * np.float32(scale), stored["y_test"]
+def _rows(network: Network, directory: Path) -> list[dict[str, Any]]:
+    with np.load(network.data) as stored:
+        test = stored["x_test"].astype(np.float32) * np.float32(network.scale)
+        labels = stored["y_test"]
         pool = stored["x_calib"] if "x_calib" in stored else stored["x_train"]
-    preprocess = [] if scale == 1.0 else ["--preprocess", "unit"]
-
-    def judged(artifact: Path) -> np.ndarray:
-        return interpreters.litert_predict(artifact, test).argmax(1) == labels
-
-    plain = directory / f"{name}-float.tflite"
-    _edgekit("convert", str(model), "--precision", "fp32", output=plain)
-    reference = judged(plain)
-    found: dict[str, list[np.ndarray]] = {"TFLiteConverter": [], "edgekit": [], "int8-refined": []}
+    plain = directory / f"{network.name}-float.tflite"
+    _edgekit("convert", str(network.model), "--precision", "fp32", output=plain)
+    reference = interpreters.litert_predict(plain, test)
+    found: dict[str, list[np.ndarray]] = {way: [] for way in WAYS}
     seconds = []
     for draw in range(DRAWS):
-        samples = directory / f"{name}-samples-{draw}.npz"
+        samples = directory / f"{network.name}-samples-{draw}.npz"
         rows = np.random.default_rng(draw).choice(len(pool), SAMPLES, replace=False)
         np.savez(samples, x_calib=pool[rows])
-        given = ["--data", str(samples), *preprocess]
-        int8 = ["--precision", "int8", *given]
-        stem = directory / f"{name}-{draw}"
-        bare, ours, tuned = (Path(f"{stem}-{way}.tflite") for way in ("bare", "ours", "refined"))
-        processes.run(
-            [sys.executable, "-c", BARE_INT8, str(model), str(samples), str(bare), str(scale)],
-            environment=QUIET,
-        )
-        _edgekit("convert", str(model), *int8, output=ours)
-        taught = tuned.with_suffix(".keras")
-        seconds.append(
-            _edgekit("compress", str(model), "--recipe", "int8-refined", *given, output=taught)
-        )
-        _edgekit("convert", str(taught), *int8, output=tuned)
-        for way, artifact in zip(found, (bare, ours, tuned), strict=True):
-            found[way].append(judged(artifact))
+        artifacts, took = _converted(network, samples, directory / f"{network.name}-{draw}")
+        seconds.append(took)
+        for way, artifact in zip(WAYS, artifacts, strict=True):
+            found[way].append(interpreters.litert_predict(artifact, test))
+    right = float((reference.argmax(1) == labels).mean())
     return [
-        {"model": name, "way": "float", "n": len(labels), "top1": [float(reference.mean())]},
-        *(_row(name, way, reference, correct) for way, correct in found.items()),
-        {"model": name, "way": "seconds of int8-refined", "mean": statistics.mean(seconds)},
+        {"model": network.name, "way": "float", "n": len(labels), "top1": [right]},
+        *(_row(network.name, way, reference, found[way], labels) for way in WAYS),
+        {"model": network.name, "way": "s of int8-refined", "mean": statistics.mean(seconds)},
     ]
 
 
-def _row(model: str, way: str, reference: np.ndarray, correct: list[np.ndarray]) -> dict[str, Any]:
-    lost = [100 * float(reference.mean() - one.mean()) for one in correct]
+def _converted(network: Network, samples: Path, stem: Path) -> tuple[list[Path], float]:
+    """Artifacts in the order of WAYS, and the seconds that refining took."""
+    bare, ours, tuned = (Path(f"{stem}-{way}.tflite") for way in ("bare", "ours", "refined"))
+    scales = "per channel" if network.target == "host" else "one scale"
+    processes.run(
+        [sys.executable, "-c", BARE_INT8, str(network.model), str(samples), str(bare),
+         str(network.scale), scales],
+        environment=QUIET,
+    )  # fmt: skip
+    given = network.options(samples)
+    _edgekit("convert", str(network.model), "--precision", "int8", *given, output=ours)
+    taught = tuned.with_suffix(".keras")
+    took = _edgekit(
+        "compress", str(network.model), "--recipe", "int8-refined", *given, output=taught
+    )
+    _edgekit("convert", str(taught), "--precision", "int8", *given, output=tuned)
+    return [bare, ours, tuned], took
+
+
+def _row(
+    model: str, way: str, reference: np.ndarray, outputs: list[np.ndarray], labels: np.ndarray
+) -> dict[str, Any]:
+    before = reference.argmax(1) == labels
+    correct = [one.argmax(1) == labels for one in outputs]
+    lost = [100 * float(before.mean() - one.mean()) for one in correct]
     return {
         "model": model,
         "way": way,
@@ -106,8 +142,14 @@ def _row(model: str, way: str, reference: np.ndarray, correct: list[np.ndarray])
         "top1": [float(one.mean()) for one in correct],
         "lost, points": lost,
         "mean": statistics.mean(lost),
-        "mcnemar_p": [proportions.mcnemar(reference, one) for one in correct],
+        "mcnemar_p": [proportions.mcnemar(before, one) for one in correct],
+        "sqnr_db": [_sqnr_db(reference, one) for one in outputs],
     }
+
+
+def _sqnr_db(reference: np.ndarray, outputs: np.ndarray) -> float:
+    exact = reference.astype(np.float64)
+    return float(10 * np.log10(np.square(exact).sum() / np.square(exact - outputs).sum()))
 
 
 def _edgekit(*arguments: str, output: Path) -> float:
