@@ -81,8 +81,9 @@ def _data(folder: Path, directory: Path) -> Path:
     path = directory / "images.npz"
     with np.load(folder / "cifar10_lossless_subset.npz") as stored:
         x, y = stored["x_train"], stored["y_train"]
+        test = {name: stored[name] for name in ("x_test", "y_test")}
     kept, held = slice(N_TRAIN), slice(N_TRAIN, N_TRAIN + N_VAL)
-    np.savez(path, x_train=x[kept], y_train=y[kept], x_val=x[held], y_val=y[held])
+    np.savez(path, x_train=x[kept], y_train=y[kept], x_val=x[held], y_val=y[held], **test)
     return path
 
 
