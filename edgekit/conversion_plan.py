@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -15,6 +16,7 @@ from edgekit import (
     engine_plan,
     hardware,
     hashing,
+    held,
     loading,
     manifest,
     metric_names,
@@ -85,8 +87,7 @@ def resolve(
     options = [chosen, wanted, metric, input_type, output_type, batch, max_drop, seed, simplified]
     options += [emit] if emit else []
     options += [] if sparse else ["no-sparse"]
-    trained = trained_ranges.recorded(source, chosen)
-    options += [msgspec.to_builtins(trained)] if trained else []
+    options += _recorded(source, chosen, simplified=simplified)
     options += coral_plan.siblings(profile)  # with the compiler there is more to make
     options += engine_plan.places(profile, device)  # likewise where an engine can be built
     request_sha256 = _request_sha256(source, data, metric, target, options)
@@ -123,6 +124,13 @@ def resolve(
         ),
     )
     return plan, source, profile
+
+
+def _recorded(source: ModelFile, chosen: Precision, *, simplified: bool) -> list[Any]:
+    """What is taken of the source's manifest besides the precision: ranges, zeros in groups."""
+    trained = trained_ranges.recorded(source, chosen)
+    grouped = simplified and held.of_file(Path(source.path)).groups
+    return [msgspec.to_builtins(trained)] * bool(trained) + ["zeros in groups"] * grouped
 
 
 def _chosen(
@@ -304,14 +312,12 @@ def _planned_precision(source: ModelFile) -> Precision | None:
 
 def _plan_left_out(source: ModelFile, chosen: Precision) -> tuple[str, ...]:
     """A warning where a file is no longer the one that its manifest plans a precision for."""
-    path = Path(source.path)
-    found = manifest.read(path)
-    planned = found.planned_precision if found else None
-    damage = manifest.damage(path, found) if found and planned not in (None, chosen) else None
-    if found is None or damage is None:
+    outdated = manifest.outdated(Path(source.path))
+    if outdated is None or outdated[0].planned_precision in (None, chosen):
         return ()
+    found, why = outdated
     text = (
-        f"the target's own precision {chosen} is used, and not {planned}, as the recipe"
-        f" {found.recipe} planned: of what it wrote, {damage} since; --precision says which"
+        f"the target's own precision {chosen} is used, and not {found.planned_precision}, as the"
+        f" recipe {found.recipe} planned: {why}; --precision says which"
     )
     return (text,)

@@ -48,12 +48,12 @@ def of_steps(steps: Sequence[Step]) -> Held:
 
 def lost(path: Path) -> tuple[str, ...]:
     """A warning where a file is no longer the one that its manifest records zeros or values of."""
-    found = manifest.read(path) if path.is_file() else None
-    damage = manifest.damage(path, found) if found else None
-    if found is None or damage is None or of_steps(found.steps) == NOTHING:
+    outdated = manifest.outdated(path)
+    if outdated is None or of_steps(outdated[0].steps) == NOTHING:
         return ()
+    found, why = outdated
     text = (
-        f"zeros or shared values that the recipe {found.recipe} gave {path.name} are not held: of"
-        f" what it wrote, {damage} since; compress that, or prune and cluster again"
+        f"zeros or shared values that the recipe {found.recipe} gave {path.name} are not held:"
+        f" {why}; compress that, or prune and cluster again"
     )
     return (text,)

@@ -62,6 +62,17 @@ def damage(output: Path, manifest: Manifest) -> str | None:
     return None
 
 
+def outdated(output: Path) -> tuple[Manifest, str] | None:
+    """The manifest of a file that is no longer what it states, and a clause that says so.
+
+    Raises:
+        UserError: The manifest is there and cannot be read.
+    """
+    found = read(output)
+    wrong = damage(output, found) if found else None
+    return (found, f"of what it wrote, {wrong} since") if found and wrong else None
+
+
 def may_replace(output: Path, *, siblings: Sequence[str] = (), force: bool) -> None:
     """Refuses to replace anything but an untouched output of edgekit.
 

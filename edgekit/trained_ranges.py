@@ -26,13 +26,13 @@ def recorded(source: ModelFile, precision: Precision) -> Quantization | None:
 
 def left_out(source: ModelFile, precision: Precision) -> tuple[str, ...]:
     """A warning where a file is no longer the one that its manifest records ranges for."""
-    found = _beside(source, precision)
-    damage = manifest.damage(Path(source.path), found) if found else None
-    if found is None or damage is None:
+    outdated = manifest.outdated(Path(source.path)) if _beside(source, precision) else None
+    if outdated is None:
         return ()
+    found, why = outdated
     text = (
         f"the ranges that the recipe {found.recipe} left are not used, and {precision} is plainly"
-        f" calibrated: of what it wrote, {damage} since; convert that, or compress again"
+        f" calibrated: {why}; convert that, or compress again"
     )
     return (text,)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import edgekit
-from edgekit import conversion, printing_convert
+from edgekit import conversion, manifest, printing_convert
 
 BUILD = """
 import sys, keras
@@ -82,3 +82,24 @@ def test_no_simplify_is_another_request(models):
     ]
     assert [plan.simplify for plan in plans] == [True, False]
     assert plans[0].request_sha256 != plans[1].request_sha256
+
+
+def test_dead_channels_stay_where_zeros_stand_in_groups_of_inputs(models, tmp_path):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(
+        'name = "r"\n[[step]]\nkind = "prune"\nsparsity = 0.5\npattern = "2:4"\nepochs = 0\n'
+    )
+    pruned, artifact = tmp_path / "m.keras", tmp_path / "m.tflite"
+    edgekit.compress(models / "dead.keras", recipe=recipe, output=pruned, simplify=False)
+
+    def removed():
+        made = edgekit.convert(pruned, precision="fp32", output=artifact, force=True)
+        step = next(one for one in made.steps if one.name == "simplify")
+        return made.request_sha256, sum(one["channels"] or 0 for one in step.detail["removed"])
+
+    held, none = removed()
+    assert none == 0
+    manifest.path_for(pruned).unlink()  # nobody knows of the groups now
+    unknown, some = removed()
+    assert some == 8  # of nine; the target likes multiples of eight
+    assert unknown != held
