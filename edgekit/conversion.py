@@ -27,6 +27,7 @@ from edgekit import (
     precision_advice,
     registry,
 )
+from edgekit.conversion_plan import Request
 from edgekit.errors import GateError
 from edgekit.manifest_types import ConversionPlan, Manifest
 from edgekit.profile_types import Profile
@@ -37,7 +38,7 @@ Progress = Callable[[str], None]
 
 def plan(model: str | Path, **options: Any) -> ConversionPlan:
     """What `convert` would do with the same arguments, without doing it."""
-    resolved, _, _ = conversion_plan.resolve(model, **options)
+    resolved, _, _ = conversion_plan.resolve(Request(model=model, **options))
     return resolved
 
 
@@ -99,12 +100,13 @@ def convert(
         GateError: max_drop does not hold; the best artifact found was written.
     """
     output = Path(output)
-    resolved, source, profile = conversion_plan.resolve(
-        model, target=target, precision=precision, data=data, preprocess=preprocess, metric=metric,
-        input_type=input_type, output_type=output_type, batch=batch, max_drop=max_drop,
-        simplify=simplify, sparse=sparse, emit=emit, device=device, output=output, seed=seed,
-        trust=trust,
+    asked = Request(
+        model=model, target=target, precision=precision, data=data, preprocess=preprocess,
+        metric=metric, input_type=input_type, output_type=output_type, batch=batch,
+        max_drop=max_drop, simplify=simplify, sparse=sparse, emit=emit, device=device,
+        output=output, seed=seed, trust=trust,
     )  # fmt: skip
+    resolved, source, profile = conversion_plan.resolve(asked)
     found = manifest.up_to_date(output, resolved.request_sha256)
     if found and not force:
         if on_progress:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,26 +34,30 @@ from edgekit.profile_types import Profile
 from edgekit.types import IO_TYPES, PRECISIONS, STATIC_PRECISIONS, Emit, IoType, Precision
 
 
-def resolve(
-    model: str | Path,
-    *,
-    target: str,
-    precision: Precision | None,
-    data: str | None,
-    preprocess: str | None,
-    metric: str | None,
-    input_type: IoType | None,
-    output_type: IoType | None,
-    batch: str,
-    max_drop: float | None,
-    simplify: bool,
-    sparse: bool = True,
-    output: Path,
-    seed: int,
-    trust: bool,
-    emit: Emit | None = None,
-    device: str | None = None,
-) -> tuple[ConversionPlan, ModelFile, Profile]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What `convert` was asked for; see `conversion.convert`."""
+
+    model: str | Path
+    output: str | Path
+    target: str = "host"
+    precision: Precision | None = None
+    data: str | None = None
+    preprocess: str | None = None
+    metric: str | None = None
+    input_type: IoType | None = None
+    output_type: IoType | None = None
+    batch: str = "1"
+    max_drop: float | None = None
+    simplify: bool = True
+    sparse: bool = True
+    emit: Emit | None = None
+    device: str | None = None
+    seed: int = 0
+    trust: bool = False
+
+
+def resolve(asked: Request) -> tuple[ConversionPlan, ModelFile, Profile]:
     """Every default filled in, and everything refused that can be refused without the model.
 
     Raises:
@@ -61,69 +66,72 @@ def resolve(
         ConversionError: The target or format cannot do what was asked.
         ModelError: The model file is not readable or not safe.
     """
-    _check_values(precision, input_type, output_type, max_drop)
-    engine_plan.check_text(batch)
-    if emit:
-        emission_plan.check_options(emit, precision, input_type, output_type, batch, output)
-    profile = hardware.load(target)
-    engine_plan.check_options(profile, device, batch)
-    may_be_ready = emit is not None or registry.is_compiled(profile.format)
-    ready = may_be_ready and Path(model).suffix == ".tflite"  # it may be int8 already
-    _check_data_options(None if ready else precision, data, preprocess, metric, max_drop, profile)
-    registry.converter_reference(profile.format)
+    _check_values(asked)
+    profile = hardware.load(asked.target)
     facts = registry.artifact_format(profile.format)
-    device_options.check(profile, input_type, output_type, batch)
-    runtime = _runtime(profile, facts)
-    if runtime in registry.RUNTIMES:
-        registry.require(registry.RUNTIMES[runtime], "checking the artifact")
-    if emit:
-        emission_plan.check_profile(emit, profile)
-    _check_output(output, Path(model), emit or profile.format, emission_plan.suffix_of(facts, emit))
-    source = loading.identify(model, trust=trust)
+    _check_target(asked, profile, facts)
+    source = loading.identify(asked.model, trust=asked.trust)
     _check_route(source, profile, facts)
-    chosen = _chosen(source, precision, profile, emit, calibrated=data is not None or ready)
-    wanted, notes = preprocess_of(source, preprocess)
-    simplified = simplify and source.family == "keras"
-    options = [chosen, wanted, metric, input_type, output_type, batch, max_drop, seed, simplified]
-    options += [emit] if emit else []
-    options += [] if sparse else ["no-sparse"]
-    options += _recorded(source, chosen, simplified=simplified)
-    options += coral_plan.siblings(profile)  # with the compiler there is more to make
-    options += engine_plan.places(profile, device)  # likewise where an engine can be built
-    request_sha256 = _request_sha256(source, data, metric, target, options)
-    input_type, output_type = emission_plan.io_types(profile, chosen, emit, input_type, output_type)
+    chosen = _chosen(source, asked, profile)
+    wanted, notes = preprocess_of(source, asked.preprocess)
+    simplified = asked.simplify and source.family == "keras"
+    request_sha256 = _request_sha256(source, asked, profile, [chosen, wanted, simplified])
+    input_type, output_type = emission_plan.io_types(
+        profile, chosen, asked.emit, asked.input_type, asked.output_type
+    )
     plan = ConversionPlan(
-        model=str(model),
+        model=str(asked.model),
         family=source.family,
         source_format=source.format,
         target=profile.name,
         format=profile.format,
-        runtime=runtime,
+        runtime=_runtime(profile, facts),
         precision=chosen,
         input_type=input_type,
         output_type=output_type,
-        batch=_batch(batch, profile),
-        batch_range=engine_plan.batch_range(batch, profile),
+        batch=_batch(asked.batch, profile),
+        batch_range=engine_plan.batch_range(asked.batch, profile),
         threads=profile.litert.threads if profile.litert else 1,
         preprocess=wanted,
         simplify=simplified,
-        sparse=sparse,
-        data=data,
-        metric=metric,
-        max_drop=max_drop,
-        seed=seed,
-        emit=emit,
-        device=device,
-        output=str(output),
+        sparse=asked.sparse,
+        data=asked.data,
+        metric=asked.metric,
+        max_drop=asked.max_drop,
+        seed=asked.seed,
+        emit=asked.emit,
+        device=asked.device,
+        output=str(asked.output),
         request_sha256=request_sha256,
-        up_to_date=manifest.up_to_date(output, request_sha256) is not None,
+        up_to_date=manifest.up_to_date(Path(asked.output), request_sha256) is not None,
         notes=(
             *notes,
-            *(() if precision else _plan_left_out(source, chosen)),
+            *(() if asked.precision else _plan_left_out(source, chosen)),
             *trained_ranges.left_out(source, chosen),
         ),
     )
     return plan, source, profile
+
+
+def _check_target(asked: Request, profile: Profile, facts: registry.Format) -> None:
+    """Refuses what this target cannot do with any model, and what it needs and is not there."""
+    engine_plan.check_options(profile, asked.device, asked.batch)
+    _check_data_options(asked, profile)
+    registry.converter_reference(profile.format)
+    device_options.check(profile, asked.input_type, asked.output_type, asked.batch)
+    runtime = _runtime(profile, facts)
+    if runtime in registry.RUNTIMES:
+        registry.require(registry.RUNTIMES[runtime], "checking the artifact")
+    if asked.emit:
+        emission_plan.check_profile(asked.emit, profile)
+    suffix = emission_plan.suffix_of(facts, asked.emit)
+    _check_output(Path(asked.output), Path(asked.model), asked.emit or profile.format, suffix)
+
+
+def _may_be_int8(asked: Request, profile: Profile) -> bool:
+    """Whether the model may be quantized already, so that no calibration data is needed."""
+    taken = asked.emit is not None or registry.is_compiled(profile.format)
+    return taken and Path(asked.model).suffix == ".tflite"
 
 
 def _recorded(source: ModelFile, chosen: Precision, *, simplified: bool) -> list[Any]:
@@ -133,21 +141,15 @@ def _recorded(source: ModelFile, chosen: Precision, *, simplified: bool) -> list
     return [msgspec.to_builtins(trained)] * bool(trained) + ["zeros in groups"] * grouped
 
 
-def _chosen(
-    source: ModelFile,
-    precision: Precision | None,
-    profile: Profile,
-    emit: Emit | None,
-    *,
-    calibrated: bool,
-) -> Precision:
+def _chosen(source: ModelFile, asked: Request, profile: Profile) -> Precision:
     """The precision asked for, else what the recipe planned, else the profile's own."""
-    planned = None if precision else _planned_precision(source)
-    own: Precision = "int8" if emit else profile.precision.default
-    chosen = precision or planned or own
-    if emit:
-        emission_plan.check_precision(emit, chosen)
-    if not (emit and source.family == "tflite"):
+    planned = None if asked.precision else _planned_precision(source)
+    own: Precision = "int8" if asked.emit else profile.precision.default
+    chosen = asked.precision or planned or own
+    if asked.emit:
+        emission_plan.check_precision(asked.emit, chosen)
+    if not (asked.emit and source.family == "tflite"):
+        calibrated = asked.data is not None or _may_be_int8(asked, profile)
         _check_precision(chosen, profile, calibrated, planned)
     return chosen
 
@@ -168,37 +170,48 @@ def _check_output(output: Path, model: Path, what: str, suffix: str) -> None:
 
 
 def _request_sha256(
-    source: ModelFile, data: str | None, metric: str | None, target: str, options: Sequence[object]
+    source: ModelFile, asked: Request, profile: Profile, resolved: Sequence[Any]
 ) -> str:
-    """The identity of a conversion: all its inputs, options and versions."""
+    """The identity of a conversion: all its inputs, options and versions.
+
+    `resolved` is the precision, the preprocessing, and whether the model is simplified.
+    """
+    chosen, wanted, simplified = resolved
+    options = [
+        chosen, wanted, asked.metric, asked.input_type, asked.output_type, asked.batch,
+        asked.max_drop, asked.seed, simplified,
+    ]  # fmt: skip
+    options += [asked.emit] if asked.emit else []
+    options += [] if asked.sparse else ["no-sparse"]
+    options += _recorded(source, chosen, simplified=simplified)
+    options += coral_plan.siblings(profile)  # with the compiler there is more to make
+    options += engine_plan.places(profile, asked.device)  # likewise where an engine can be built
     request = {
         "source": source.sha256,
-        "data": spec_hashes.data_sha256(data) if data else None,
-        "metric": spec_hashes.function_sha256(metric),
-        "profile": hardware.reference(target).sha256,
+        "data": spec_hashes.data_sha256(asked.data) if asked.data else None,
+        "metric": spec_hashes.function_sha256(asked.metric),
+        "profile": hardware.reference(asked.target).sha256,
         "versions": manifest.versions(),
         "options": options,
     }
     return hashing.sha256_json(request)
 
 
-def _check_values(
-    precision: str | None, input_type: str | None, output_type: str | None, max_drop: float | None
-) -> None:
-    """Refuses what the command line's own choices would refuse, for callers from Python."""
-    given = (
-        ("precision", precision, PRECISIONS),
-        ("input-type", input_type, IO_TYPES),
-        ("output-type", output_type, IO_TYPES),
-    )
+def _check_values(asked: Request) -> None:
+    """Refuses what contradicts itself, and what the command line's own choices would refuse."""
+    precision = asked.precision
+    types = (("input-type", asked.input_type), ("output-type", asked.output_type))
+    given = (("precision", precision, PRECISIONS), *((*one, IO_TYPES) for one in types))
     for option, value, allowed in given:
         if value is not None and value not in allowed:
             raise UsageError(
                 f"--{option} {value!r} is not one of {', '.join(allowed)}", "name one of these"
             )
-    if max_drop is not None and not 0 <= max_drop < 1:
-        raise UsageError(f"--max-drop {max_drop:g} is not in 0 to 1", "0.01 and 1% mean one point")
-    for option, value in (("input-type", input_type), ("output-type", output_type)):
+    if asked.max_drop is not None and not 0 <= asked.max_drop < 1:
+        raise UsageError(
+            f"--max-drop {asked.max_drop:g} is not in 0 to 1", "0.01 and 1% mean one point"
+        )
+    for option, value in types:
         half = precision == "fp16" and value == "float16"
         integer = value not in (None, "float32") and not half
         if precision and precision not in STATIC_PRECISIONS and integer:
@@ -210,26 +223,30 @@ def _check_values(
             raise UsageError(
                 f"--{option} {value} does not go with --precision int8", "use int8 or uint8"
             )
+    engine_plan.check_text(asked.batch)
+    if asked.emit:
+        emission_plan.check_options(
+            asked.emit, precision, asked.input_type, asked.output_type, asked.batch,
+            Path(asked.output),
+        )  # fmt: skip
 
 
-def _check_data_options(
-    precision: str | None,
-    data: str | None,
-    preprocess: str | None,
-    metric: str | None,
-    max_drop: float | None,
-    profile: Profile,
-) -> None:
-    metric_names.check_name(metric)
-    if data is not None:
+def _check_data_options(asked: Request, profile: Profile) -> None:
+    metric_names.check_name(asked.metric)
+    if asked.data is not None:
         return
+    precision = None if _may_be_int8(asked, profile) else asked.precision
     if precision in STATIC_PRECISIONS:
         raise UsageError(
             f"--precision {precision} needs calibration data, and --data was not given",
             "add --data SPEC (an .npz, an image directory, or file.py:function)"
             + precision_advice.without_data(profile),
         )
-    given = {"--max-drop": max_drop, "--metric": metric, "--preprocess": preprocess}
+    given = {
+        "--max-drop": asked.max_drop,
+        "--metric": asked.metric,
+        "--preprocess": asked.preprocess,
+    }
     for option, value in given.items():
         if value is not None:
             raise UsageError(f"{option} says nothing without --data", "add --data SPEC")
