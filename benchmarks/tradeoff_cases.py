@@ -123,6 +123,9 @@ def _fashion_mnist(data: Path, cache: Path) -> Case:
             *pruned("fashion", 80, 90, 95),
             ours("fashion-prune88-cluster16", "int8", seeds=(0, 1, 2), options=augmented),
             zipped("fashion-prune88-cluster16", seeds=(0, 1, 2), options=augmented),
+            zipped("fashion-prune80-cluster16"),
+            zipped("fashion-block80-cluster12", options=augmented),
+            zipped("fashion-block80-cluster8", options=augmented),
         ),
         loss=0.5, smaller=15, faster=5, options=("--preprocess", "unit"),
     )  # fmt: skip
@@ -145,6 +148,7 @@ def _resnet8(data: Path, cache: Path) -> Case:
             ours("resnet8-qat", "int8", seeds=(0, 1, 2)),
             ours("resnet8-prune50", "int8", seeds=(0, 1, 2)),
             *pruned("resnet8", 50, 70, 80, 90),
+            *(zipped(f"resnet8-prune{share}-cluster16") for share in (50, 70, 80, 90)),
         ),
         loss=3.1, smaller=5,
         compress_options=("--augment", f"{HERE / 'cifar10.py'}:augment"),
