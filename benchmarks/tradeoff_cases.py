@@ -98,6 +98,12 @@ def pruned(model: str, *shares: int) -> tuple[Point, ...]:
     return tuple(ours(f"{model}-prune{share}-cluster16", "int8") for share in shares)
 
 
+def blocks(clusters: int, options: tuple[str, ...]) -> tuple[Point, Point]:
+    """80 % of the weights zero in runs of four, stored sparsely and not."""
+    name = f"fashion-block80-cluster{clusters}"
+    return ours(name, "int8", options=options), zipped(name, options=options)
+
+
 def zipped(name: str, **others: Any) -> Point:
     """The same in int8 with every zero stored: for images that are compressed as a whole."""
     path = str(RECIPES / f"{name}.toml")
@@ -123,9 +129,9 @@ def _fashion_mnist(data: Path, cache: Path) -> Case:
             *pruned("fashion", 80, 90, 95),
             ours("fashion-prune88-cluster16", "int8", seeds=(0, 1, 2), options=augmented),
             zipped("fashion-prune88-cluster16", seeds=(0, 1, 2), options=augmented),
-            zipped("fashion-prune80-cluster16"),
-            zipped("fashion-block80-cluster12", options=augmented),
-            zipped("fashion-block80-cluster8", options=augmented),
+            *(zipped(f"fashion-prune{share}-cluster16") for share in (80, 90, 95)),
+            *blocks(8, augmented),
+            *blocks(12, augmented),
         ),
         loss=0.5, smaller=15, faster=5, options=("--preprocess", "unit"),
     )  # fmt: skip

@@ -68,8 +68,8 @@ def resolve(asked: Request) -> tuple[ConversionPlan, ModelFile, Profile]:
     """
     _check_values(asked)
     profile = hardware.load(asked.target)
+    _check_target(asked, profile)
     facts = registry.artifact_format(profile.format)
-    _check_target(asked, profile, facts)
     source = loading.identify(asked.model, trust=asked.trust)
     _check_route(source, profile, facts)
     chosen = _chosen(source, asked, profile)
@@ -113,11 +113,12 @@ def resolve(asked: Request) -> tuple[ConversionPlan, ModelFile, Profile]:
     return plan, source, profile
 
 
-def _check_target(asked: Request, profile: Profile, facts: registry.Format) -> None:
+def _check_target(asked: Request, profile: Profile) -> None:
     """Refuses what this target cannot do with any model, and what it needs and is not there."""
     engine_plan.check_options(profile, asked.device, asked.batch)
     _check_data_options(asked, profile)
     registry.converter_reference(profile.format)
+    facts = registry.artifact_format(profile.format)
     device_options.check(profile, asked.input_type, asked.output_type, asked.batch)
     runtime = _runtime(profile, facts)
     if runtime in registry.RUNTIMES:
