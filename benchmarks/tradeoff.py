@@ -104,8 +104,8 @@ def _edgekit(arguments: list[str], output: Path) -> dict[str, float]:
     """Wall time and peak memory of a command, from when it last made its output."""
     noted = output.with_suffix(f"{output.suffix}.cost.json")
     before = output.stat().st_mtime_ns if output.exists() else None
-    if KEEP and before and noted.exists():
-        return dict(json.loads(noted.read_text()))
+    if KEEP and before:  # a file that was made by hand has no cost
+        return dict(json.loads(noted.read_text())) if noted.exists() else {}
     print(f"edgekit {' '.join(arguments[:4])} -o {output.name}", file=sys.stderr, flush=True)
     command = [sys.executable, "-P", "-m", "edgekit", *arguments, "-o", str(output)]
     run = processes.run(command, environment=QUIET)
