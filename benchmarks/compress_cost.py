@@ -42,7 +42,6 @@ def _row(recipe: dict[str, Any], directory: Path) -> dict[str, Any]:
         "wall_s": run.wall_s,
         "peak_bytes": run.peak_bytes,
         "compress_s": made["timing"]["compress_s"],
-        "training_samples": made["data"]["samples"].get("train") if trained else None,
         "parameters": made["steps"][-1]["detail"].get("parameters_after"),
         "test": made["accuracy"]["value"] if made["accuracy"] else None,
     }
