@@ -136,14 +136,7 @@ class Conversion:
             ConversionError: The precision cannot be realised in this model.
         """
         dialect = self._dialect
-        if precision not in dialect.PRECISIONS:
-            raise ConversionError(
-                f"{dialect.NAME} has no {precision}; it has {', '.join(dialect.PRECISIONS)}",
-                "use one of these, or another --target",
-            )
-        onnx_interface.check_types(
-            dialect.NAME, dialect.INTEGER_IO, precision, input_type, output_type
-        )
+        self._check_types(precision, input_type, output_type)
         kept = tuple(sorted(float_layers))
         self._check_layers(kept)
         choice = Choice(method or activation_ranges.METHODS[0], overrides or {}, kept)
@@ -168,6 +161,17 @@ class Conversion:
             "steps": choice._asdict() if precision == "int8" else {"float_layers": kept},
             "quantized_share": share,
         }
+
+    def _check_types(self, precision: str, input_type: str, output_type: str) -> None:
+        dialect = self._dialect
+        if precision not in dialect.PRECISIONS:
+            raise ConversionError(
+                f"{dialect.NAME} has no {precision}; it has {', '.join(dialect.PRECISIONS)}",
+                "use one of these, or another --target",
+            )
+        onnx_interface.check_types(
+            dialect.NAME, dialect.INTEGER_IO, precision, input_type, output_type
+        )
 
     def rank_layers(self, samples: str, artifact: str, limit: int) -> list[dict[str, Any]]:
         """Layers by the damage that quantizing them does to the outputs, worst first.

@@ -83,8 +83,7 @@ def check(
         budget_s, config, junit, summary, seed, force,
     )  # fmt: skip
     subjects, notes = check_plan.resolve(results, asked, on_progress or _silent)
-    checked = tuple(_judge(one, asked, on_progress or _silent) for one in subjects)
-    report = _report(checked, notes)
+    report = _report(tuple(_judge(one, asked, on_progress or _silent) for one in subjects), notes)
     check_reports.write(report, junit=junit, summary=summary)
     if not report.passed:
         raise _broken(report)

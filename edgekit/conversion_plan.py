@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +74,9 @@ def resolve(asked: Request) -> tuple[ConversionPlan, ModelFile, Profile]:
     chosen = _chosen(source, asked, profile)
     wanted, notes = preprocess_of(source, asked.preprocess)
     simplified = asked.simplify and source.family == "keras"
-    request_sha256 = _request_sha256(source, asked, profile, [chosen, wanted, simplified])
+    request_sha256 = _request_sha256(
+        source, asked, profile, chosen, preprocess=wanted, simplified=simplified
+    )
     input_type, output_type = emission_plan.io_types(
         profile, chosen, asked.emit, asked.input_type, asked.output_type
     )
@@ -171,15 +172,17 @@ def _check_output(output: Path, model: Path, what: str, suffix: str) -> None:
 
 
 def _request_sha256(
-    source: ModelFile, asked: Request, profile: Profile, resolved: Sequence[Any]
+    source: ModelFile,
+    asked: Request,
+    profile: Profile,
+    chosen: Precision,
+    *,
+    preprocess: str,
+    simplified: bool,
 ) -> str:
-    """The identity of a conversion: all its inputs, options and versions.
-
-    `resolved` is the precision, the preprocessing, and whether the model is simplified.
-    """
-    chosen, wanted, simplified = resolved
-    options = [
-        chosen, wanted, asked.metric, asked.input_type, asked.output_type, asked.batch,
+    """The identity of a conversion: all its inputs, options and versions."""
+    options: list[Any] = [
+        chosen, preprocess, asked.metric, asked.input_type, asked.output_type, asked.batch,
         asked.max_drop, asked.seed, simplified,
     ]  # fmt: skip
     options += [asked.emit] if asked.emit else []

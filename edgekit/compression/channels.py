@@ -134,14 +134,17 @@ def prune_channels(
     if isinstance(asked, Budget):
         lost = _within(graph, channels, order, counters[asked.quantity], asked)
     else:
-        then = [(whole or {}).get(name, 0) for name in bundle_names(graph, order.bundles)]
-        lost = channel_order.share(order, asked, scope, then)
+        lost = channel_order.share(order, asked, scope, _then(graph, order, whole or {}))
     errors = None
     if samples is not None:
         order, errors = reconstruction.choose(graph, channels, order, lost, samples)
     why = _WHY if criterion == "reconstruction" else f"least important by {criterion}"
-    made = _cut(graph, channels, counters, order, lost, asked, why)
-    return replace(made, errors=errors)
+    return replace(_cut(graph, channels, counters, order, lost, asked, why), errors=errors)
+
+
+def _then(graph: Graph, order: Order, whole: Mapping[str, int]) -> list[int]:
+    """The channels of each bundle before the first of several cuts; 0 where none came before."""
+    return [whole.get(name, 0) for name in bundle_names(graph, order.bundles)]
 
 
 def _cut(
